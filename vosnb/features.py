@@ -1,0 +1,140 @@
+"""The networks' shared parts: a small residual backbone, a memory encoder, a decoder with skips, and their weights.
+
+Everything is trained by us on generated clips (`vosnb train matching`) and works at stride 8: a frame of H x W pixels
+becomes a map of H/8 x W/8 cells.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from vosnb.paths import WEIGHTS
+
+STRIDE = 8
+WIDTHS = (24, 48, 96, 128)  # channels at stride 2, 4, and twice at stride 8
+
+
+def default_device() -> torch.device:
+    """CUDA where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def to_image(frame: np.ndarray, device=None) -> torch.Tensor:
+    """Turn frames (..., H, W, 3) uint8 RGB into network input (..., 3, H, W) float32, about zero mean, unit spread."""
+    image = torch.as_tensor(np.ascontiguousarray(frame)).to(device or default_device())
+    return (image.movedim(-1, -3).float() / 255 - 0.45) / 0.25
+
+
+def conv_bn(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
+    """A 3x3 convolution and its batch normalisation."""
+    conv = nn.Conv2d(inputs, outputs, 3, stride, padding=dilation, dilation=dilation, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(outputs))
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions around a shortcut (He et al. 2016)."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1, dilation: int = 1):
+        super().__init__()
+        self.body = nn.Sequential(
+            conv_bn(inputs, outputs, stride), nn.ReLU(inplace=True), conv_bn(outputs, outputs, dilation=dilation)
+        )
+        self.shortcut = nn.Identity()
+        if inputs != outputs or stride != 1:
+            self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.relu(self.body(x) + self.shortcut(x))
+
+
+class Backbone(nn.Module):
+    """The query encoder Enc_Q: an image (B, 3, H, W) becomes maps at stride 2, 4 and 8."""
+
+    def __init__(self, widths=WIDTHS):
+        super().__init__()
+        self.stride2 = nn.Sequential(conv_bn(3, widths[0], 2), nn.ReLU(inplace=True))
+        self.stride4 = Residual(widths[0], widths[1], 2)
+        self.stride8 = nn.Sequential(
+            Residual(widths[1], widths[2], 2),
+            Residual(widths[2], widths[3], dilation=2),
+            Residual(widths[3], widths[3]),
+        )
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        at2 = self.stride2(image)
+        at4 = self.stride4(at2)
+        return at2, at4, self.stride8(at4)
+
+
+class MemoryEncoder(nn.Module):
+    """The reference encoder Enc_R: image, the object's mask and the sum of the other objects' masks, to stride 8.
+
+    STM feeds the two masks through convolutions of their own and adds; five input channels are the same thing.
+    """
+
+    def __init__(self, widths=WIDTHS):
+        super().__init__()
+        self.layers = nn.Sequential(
+            conv_bn(5, widths[0], 2),
+            nn.ReLU(inplace=True),
+            Residual(widths[0], widths[1], 2),
+            Residual(widths[1], widths[3], 2),
+        )
+
+    def forward(self, image: torch.Tensor, mask: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+        """image (B, 3, H, W), mask and others (B, 1, H, W) in 0..1; returns (B, C, H/8, W/8)."""
+        return self.layers(torch.cat([image, mask, others], 1))
+
+
+class Decoder(nn.Module):
+    """From the enriched values at stride 8 back to logits of image size, with skips from stride 4 and 2."""
+
+    def __init__(self, inputs: int, widths=WIDTHS, width: int = 48):
+        super().__init__()
+        self.at8 = nn.Sequential(conv_bn(inputs, 64), nn.ReLU(inplace=True), Residual(64, width))
+        self.skip4, self.at4 = nn.Conv2d(widths[1], width, 1), Residual(width, width)
+        self.narrow = nn.Conv2d(width, 24, 1)
+        self.skip2, self.at2 = nn.Conv2d(widths[0], 24, 1), Residual(24, 24)
+        self.logit = nn.Conv2d(24, 1, 3, padding=1)
+
+    def forward(self, values: torch.Tensor, at4: torch.Tensor, at2: torch.Tensor) -> torch.Tensor:
+        """values (B, 2v, H/8, W/8), skips at stride 4 and 2; returns logits (B, 1, H, W)."""
+        x = self.at4(double(self.at8(values)) + self.skip4(at4))
+        x = self.at2(double(self.narrow(x)) + self.skip2(at2))
+        return double(self.logit(x))
+
+
+def double(x: torch.Tensor) -> torch.Tensor:
+    """Twice the size, bilinear."""
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def save_weights(net: nn.Module, path: Path, **card: str) -> None:
+    """Write a network as float16 safetensors (half the bytes, the same J), with a few words about how it was made."""
+    from safetensors.torch import save_file
+
+    state = {k: v.half() if v.is_floating_point() else v for k, v in net.state_dict().items()}
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    save_file({k: v.contiguous().cpu() for k, v in state.items()}, path, {k: str(v) for k, v in card.items()})
+
+
+def load_weights(net: nn.Module, name: str | Path) -> nn.Module:
+    """Fill a network with shipped weights (`matching`) or those of a file, and put it into evaluation mode.
+
+    Raises FileNotFoundError when there is no such file and ValueError when it belongs to another network.
+    """
+    from safetensors.torch import load_file
+
+    path = Path(name) if Path(name).suffix else WEIGHTS / f"{name}.safetensors"
+    if not path.exists():
+        raise FileNotFoundError(f"no weights at {path}: train them with `vosnb train {path.stem}`, or restore data/.")
+    try:
+        net.load_state_dict(load_file(path))
+    except RuntimeError as error:
+        raise ValueError(
+            f"{path} does not fit this network: retrain it, or use the settings it was made with."
+        ) from error
+    return net.eval()
