@@ -1,0 +1,117 @@
+"""Index masks and frames as image files, and what can be wrong with them.
+
+An index mask is an (H, W) uint8 array: 0 is background, 1..K are the objects, 255 is void (pixels that nobody scores).
+"""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+VOID = 255
+MAX_OBJECTS = 32  # in one mask file; beyond, the "objects" are the grey levels of a smoothed edge
+
+
+class ClipError(ValueError):
+    """A clip, mask or data set that cannot be used; the message says what is wrong and how to mend it."""
+
+
+def palette() -> np.ndarray:
+    """The (256, 3) uint8 colours of DAVIS and PASCAL VOC: the bits of the index dealt out to red, green and blue."""
+    index, colours = np.arange(256), np.zeros((256, 3), int)
+    for place in range(8):
+        for channel in range(3):
+            colours[:, channel] |= (index >> (3 * place + channel) & 1) << (7 - place)
+    return colours.astype(np.uint8)
+
+
+def object_ids(mask: np.ndarray) -> list[int]:
+    """The object ids in a mask, without background and void."""
+    counts = np.bincount(mask.ravel(), minlength=256)
+    return [int(k) for k in np.flatnonzero(counts[1:VOID]) + 1]
+
+
+def require_contiguous(ids: list[int], where: str):
+    if ids and ids != list(range(1, len(ids) + 1)):
+        raise ClipError(
+            f"The object ids in {where} are {', '.join(map(str, ids))}, not 1..{len(ids)}; "
+            "renumber them without gaps and save with write_mask."
+        )
+
+
+def _open_image(path: Path) -> Image.Image:
+    """A decoded image. Raises ClipError if the file is missing, cut off, or no image."""
+    try:
+        image = Image.open(path)
+        image.load()
+    except FileNotFoundError:
+        raise ClipError(f"{path} is missing; restore the file or remove its number from the clip.") from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ClipError(f"{path} is damaged or cut off ({error}); copy or download it again.") from None
+    return image
+
+
+def read_frame(path: Path) -> np.ndarray:
+    """An image file as (H, W, 3) uint8 RGB. Raises ClipError if it is missing, cut off, or no image."""
+    return np.array(_open_image(path).convert("RGB"))
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """An index mask (H, W) uint8 from a PNG.
+
+    Palette images and grey images hold ids; black-and-white images (DAVIS 2016: only 0 and 255) hold one object.
+    Raises ClipError for a colour image, for one with smoothed edges, and for one that cannot be read.
+    """
+    image = _open_image(Path(path))
+    if image.mode == "P":
+        mask = np.array(image)
+    elif image.mode in ("1", "L", "LA", "RGB", "RGBA", "I;16", "I"):
+        pixels = np.array(image.convert("L") if image.mode in ("1", "LA") else image)
+        colours = pixels.reshape(*pixels.shape[:2], -1)[..., :3]
+        if (colours != colours[..., :1]).any() or (pixels.ndim == 3 and not np.isin(colours, (0, 255)).all()):
+            raise ClipError(
+                f"{path} is a colour picture, not an index mask; "
+                "turn each colour into an id with mask_from_colours and save that with write_mask."
+            )
+        mask = colours[..., 0]
+        if np.isin(mask, (0, 255)).all():
+            mask = (mask == 255).astype(np.uint8)
+        if mask.max() > 255:
+            raise ClipError(f"{path} has ids up to {mask.max()}; an index mask holds 0..255: renumber the objects.")
+        mask = mask.astype(np.uint8)
+    else:
+        raise ClipError(f"{path} is stored as {image.mode}, not as an index mask; save it with write_mask.")
+    found = object_ids(mask)
+    smoothed = image.mode != "P" and found != list(range(1, len(found) + 1)) and VOID in mask
+    if len(found) > MAX_OBJECTS or smoothed:
+        raise ClipError(
+            f"{path} has {len(found)} grey levels that would each become an object: its edges were smoothed; "
+            "export it without anti-aliasing, and resize masks with nearest neighbour only."
+        )
+    return mask
+
+
+def mask_from_colours(rgb: np.ndarray) -> np.ndarray:
+    """The (H, W) index mask of an (H, W, 3) picture painted in palette colours; ClipError for any other colour."""
+    codes, known = (c.astype(int) @ (1 << 16, 1 << 8, 1) for c in (rgb, palette()))
+    if not np.isin(codes, known).all():
+        raise ClipError(
+            f"The picture has {len(np.unique(codes))} colours, some outside the DAVIS palette; "
+            "paint it in palette() colours, with hard edges, and keep it from JPEG."
+        )
+    order = np.argsort(known)
+    return order[np.searchsorted(known[order], codes)].astype(np.uint8)
+
+
+def write_mask(path: Path, mask: np.ndarray) -> None:
+    """Save an (H, W) index mask as a PNG with the DAVIS palette; folders are made as needed."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(np.asarray(mask).astype(np.uint8))
+    image.putpalette(palette().tobytes())
+    image.save(path)
+
+
+def write_frame(path: Path, frame: np.ndarray, quality: int = 95) -> None:
+    """Save an (H, W, 3) RGB frame; the suffix names the format, `quality` is JPEG's. Folders are made as needed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(frame).save(path, quality=quality)
