@@ -1,0 +1,189 @@
+"""How `data/weights/matching.safetensors` is made: `vosnb train matching`.
+
+Samples are three frames of a generated clip: remember the first with its true mask, segment the second, remember it
+with the mask just predicted, segment the third (STM's recipe). Loss: cross-entropy, half a soft IoU, and half a
+cross-entropy on the mask that affinity alone reads, h_i. Without that last term the keys learn next to nothing in the
+minutes that we have.
+"""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from vosnb import creatures
+from vosnb.features import STRIDE, default_device, save_weights, to_image
+from vosnb.methods.context import object_heatmap
+from vosnb.methods.matching import MatchingNet, affinity, read_memory
+from vosnb.paths import ROOT, WEIGHTS
+
+SIZE = (128, 128)
+FRAMES = 24  # of the clip from which a sample takes three
+LEARNING_RATE = 1e-3
+
+
+class Samples(Dataset):
+    """Sample i: three frames (3, H, W, 3) uint8, masks (3, 2, H, W) bool of two objects, and whether each of the two
+    is told where the other one is. A pure function of seed and i, so that a resumed run sees what it would have seen.
+    """
+
+    def __init__(self, seed: int, count: int):
+        self.seed, self.count = seed, count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, i: int) -> tuple[np.ndarray, np.ndarray, bool]:
+        rng = np.random.default_rng([self.seed, i])
+        times = sorted(rng.choice(FRAMES, 3, replace=False).tolist())
+        clip = creatures.generate(int(rng.integers(2**31)), "train", "train", SIZE, FRAMES, times=times)
+        frames, masks = np.stack(list(clip.frames)), np.stack(list(clip.masks))
+        if rng.random() < 0.3:
+            frames, masks = frames[::-1], masks[::-1]
+        if rng.random() < 0.5:
+            frames, masks = frames[:, :, ::-1], masks[:, :, ::-1]
+        if rng.random() < 0.3:
+            frames = frames[..., rng.permutation(3)]
+        there = [k for k in np.unique(masks[0]) if k > 0 and (masks[0] == k).mean() > 0.005] or [1]
+        chosen = rng.permutation(there)[:2]
+        targets = np.stack([masks == k for k in (chosen[0], chosen[-1])], 1)
+        together = len(there) > 1 and rng.random() < 0.4
+        return np.ascontiguousarray(frames), targets, together
+
+
+def worker_init(_: int) -> None:
+    """One thread a worker: they share two cores with the training itself."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+
+
+def soft_mask_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Binary cross-entropy plus half of one minus the soft IoU; logits and target (B, 1, H, W)."""
+    p = torch.sigmoid(logits)
+    overlap = (p * target).sum((1, 2, 3))
+    union = (p + target - p * target).sum((1, 2, 3))
+    return F.binary_cross_entropy_with_logits(logits, target) + 0.5 * (1 - (overlap + 1) / (union + 1)).mean()
+
+
+def heatmap_loss(A: torch.Tensor, memory_mask: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of the mask that affinity alone reads, at the resolution of the cells; masks (B, 1, H, W)."""
+    h = object_heatmap(A, F.avg_pool2d(memory_mask, STRIDE).flatten(1)).clamp(1e-4, 1 - 1e-4)
+    return F.binary_cross_entropy(h, F.avg_pool2d(target, STRIDE).flatten(1))
+
+
+def sample_loss(net: MatchingNet, images: torch.Tensor, masks: torch.Tensor, together: torch.Tensor) -> torch.Tensor:
+    """The loss of a batch: images (3, B, 3, H, W), masks (3, B, 2, H, W) float, together (B,) bool."""
+    B = images.shape[1]
+    twice = images.repeat_interleave(2, 1)  # two objects a sample, side by side in the batch
+    truth = masks.flatten(1, 2)[:, :, None]
+    informed = together.repeat_interleave(2)[:, None, None, None]
+
+    def others(mask: torch.Tensor) -> torch.Tensor:
+        return mask.unflatten(0, (B, 2)).flip(1).flatten(0, 1) * informed
+
+    at2, at4, at8 = net.query_encoder(images[1:].flatten(0, 1))
+    maps = [
+        x.unflatten(0, (2, B)).repeat_interleave(2, 1) for x in (net.query_key(at8), net.query_value(at8), at4, at2)
+    ]
+
+    def answer(step: int, keys: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        key, value, at4, at2 = (x[step] for x in maps)
+        with torch.autocast(key.device.type, enabled=False):  # a softmax over the memory deserves its digits
+            A = affinity(key.flatten(2).float(), keys.float())
+            read = read_memory(A, values.float()).view(value.shape)
+        return net.decoder(torch.cat([value, read.to(value.dtype)], 1), at4, at2).float(), A
+
+    keys, values = net.encode_memory(twice[0], truth[0], others(truth[0]))
+    first, A = answer(0, keys, values)
+    guess = torch.sigmoid(first.detach())
+    more_keys, more_values = net.encode_memory(twice[1], guess, others(guess))
+    second, _ = answer(1, torch.cat([keys, more_keys], 2), torch.cat([values, more_values], 2))
+    masks_loss = soft_mask_loss(first, truth[1]) + soft_mask_loss(second, truth[2])
+    with torch.autocast(images.device.type, enabled=False):
+        return masks_loss + heatmap_loss(A, truth[0], truth[1])
+
+
+def fast_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 is worth it: always on a GPU, on CPUs only where there are instructions for it."""
+    return device.type == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def train(
+    steps: int = 4500,
+    batch: int = 6,
+    seed: int = 0,
+    out: str | Path = WEIGHTS / "matching.safetensors",
+    resume: bool = False,
+    workers: int = 1,
+    device: str | torch.device | None = None,
+    start_from: str | Path | None = None,
+    learning_rate: float = LEARNING_RATE,
+) -> Path:
+    """Train the matcher and write its weights; about 25 minutes on two cores for the default number of steps.
+
+    A checkpoint is kept under build/ every 250 steps; `resume=True` goes on from it. start_from: weights to begin with.
+    Raises FileNotFoundError when there is nothing to resume.
+    """
+    device = torch.device(device) if device else default_device()
+    torch.manual_seed(seed)
+    torch.set_num_threads(1 if device.type == "cpu" else torch.get_num_threads())
+    net = MatchingNet().to(device, memory_format=torch.channels_last)
+    if start_from:
+        from vosnb.features import load_weights
+
+        load_weights(net, start_from)
+    average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(0.998), use_buffers=True)
+    optimizer = torch.optim.AdamW(net.parameters(), learning_rate, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda i: min(1.0, (i + 1) / 50) * (1 - i / (steps + 1)) ** 0.9 + 0.01
+    )
+    parts = {"net": net, "average": average, "optimizer": optimizer, "schedule": schedule}
+    checkpoint = ROOT / "build" / "training" / f"{Path(out).stem}.pt"
+    done, minutes = 0, 0.0
+    if resume:
+        if not checkpoint.exists():
+            raise FileNotFoundError(f"nothing to resume at {checkpoint}: train without --resume.")
+        saved = torch.load(checkpoint, map_location=device, weights_only=True)
+        for name, part in parts.items():
+            part.load_state_dict(saved[name])
+        done, minutes = saved["done"], saved["minutes"]
+
+    def save(done: int) -> None:
+        checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        state = {name: part.state_dict() for name, part in parts.items()}
+        half_written = checkpoint.with_suffix(".tmp")
+        torch.save(state | {"done": done, "minutes": minutes + (time.time() - began) / 60}, half_written)
+        half_written.replace(checkpoint)
+
+    samples = torch.utils.data.Subset(Samples(seed, steps * batch), range(done * batch, steps * batch))
+    loader = DataLoader(samples, batch, num_workers=workers, worker_init_fn=worker_init, prefetch_factor=8)
+    began, losses = time.time(), []
+    net.train()
+    bar = tqdm(loader, "training", total=steps, initial=done, unit="step", mininterval=5)
+    for frames, masks, together in bar:
+        images = to_image(frames.numpy(), device).transpose(0, 1)
+        with torch.autocast(device.type, torch.bfloat16, enabled=fast_bfloat16(device)):
+            loss = sample_loss(net, images, masks.float().transpose(0, 1).to(device), together.to(device))
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        average.update_parameters(net)
+        done += 1
+        losses.append(loss.item())
+        if done % 50 == 0:
+            bar.set_postfix(loss=f"{np.mean(losses[-200:]):.3f}", refresh=False)
+        if done % 250 == 0 or done == steps:
+            save(done)
+    minutes += (time.time() - began) / 60
+    card = {"network": "MatchingNet", "seed": seed, "steps": steps, "batch": batch, "minutes": f"{minutes:.0f}"}
+    save_weights(average.module, Path(out), **card)
+    return Path(out)
