@@ -102,7 +102,7 @@ def sample_loss(net: MatchingNet, images: torch.Tensor, masks: torch.Tensor, tog
 
     keys, values = net.encode_memory(twice[0], truth[0], others(truth[0]))
     first, A = answer(0, keys, values)
-    guess = torch.sigmoid(first.detach())
+    guess = torch.sigmoid(2 * first.detach())  # what soft aggregation makes of one object's probability
     more_keys, more_values = net.encode_memory(twice[1], guess, others(guess))
     second, _ = answer(1, torch.cat([keys, more_keys], 2), torch.cat([values, more_values], 2))
     masks_loss = soft_mask_loss(first, truth[1]) + soft_mask_loss(second, truth[2])
