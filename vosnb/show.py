@@ -132,7 +132,8 @@ def anchors(mask: np.ndarray) -> list[tuple[int, int, int]]:
 
 def objects(mask: np.ndarray) -> list[int]:
     """The ids that occur in an index mask, without background (0) and void (255)."""
-    return [int(k) for k in np.unique(mask) if k not in (0, VOID)]
+    counts = np.bincount(np.ravel(mask), minlength=256)  # ten times faster than np.unique
+    return [int(k) for k in np.flatnonzero(counts) if k not in (0, VOID)]
 
 
 def overlay(frame, mask, alpha=0.5, contours=True, *, fill=True, numbers=True, scale=1.0) -> np.ndarray:
@@ -153,11 +154,13 @@ def overlay(frame, mask, alpha=0.5, contours=True, *, fill=True, numbers=True, s
         raise ValueError(f"the mask is {size(mask)} but the frame is {size(frame)}: resize one of them.")
     image = frame.copy()
     if fill:
-        large = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
-        tinted = cv2.addWeighted(frame, 1 - alpha, _colors()[large], alpha, 0)
-        y, x = np.ogrid[:height, :width]
-        shown = (large > 0) & ((large != VOID) | ((x + y) % 6 < 2))
-        image[shown] = tinted[shown]
+        large = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)  # a copy at any scale
+        tint = cv2.LUT(cv2.cvtColor(large, cv2.COLOR_GRAY2RGB), _colors())  # much faster than indexing
+        tinted = cv2.addWeighted(frame, 1 - alpha, tint, alpha, 0)
+        y, x = np.nonzero(large == VOID)
+        hatched = (x + y) % 6 >= 2
+        large[y[hatched], x[hatched]] = 0
+        cv2.copyTo(tinted, (large > 0).astype(np.uint8), image)
     if contours:
         _draw_outlines(image, mask, scale)
     if numbers and (places := anchors(mask)):
@@ -390,9 +393,9 @@ def shorten(text: str, width: int, pixels: int = 12) -> str:
 
 @cache
 def _colors() -> np.ndarray:
-    """(256, 3) uint8: the tint of each index; background is never shown, void is grey."""
-    table = np.array([(0, 0, 0)] + [rgb(object_color(k)) for k in range(1, 256)], np.uint8)
-    table[VOID] = 200
+    """(1, 256, 3) uint8: the tint of each index; background is never shown, void is grey."""
+    table = np.array([[(0, 0, 0)] + [rgb(object_color(k)) for k in range(1, 256)]], np.uint8)
+    table[0, VOID] = 200
     return table
 
 
