@@ -8,6 +8,7 @@
 """
 
 import difflib
+import functools
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -148,7 +149,7 @@ class MatchingTracker(Tracker):
         device: str | torch.device | None = None,
     ):
         super().__init__()
-        self.new_memory = lambda: Memory(memory, every, capacity, beta)
+        self.new_memory = functools.partial(Memory, memory, every, capacity, beta)  # no lambda: runs are saved
         self.new_memory()  # wrong settings are told now, not at the first frame
         if short_side < 2 * STRIDE:
             raise ValueError(f"short_side={short_side}: the network needs at least {2 * STRIDE} pixels.")
@@ -229,18 +230,19 @@ def make_tracker(name: str, **settings) -> Tracker:
     return TRACKERS[name](**settings)
 
 
-def segment(tracker: Tracker, clip: Clip) -> Iterator[tuple[int, np.ndarray, torch.Tensor | None]]:
+def segment(tracker: Tracker, clip: Clip, start: int = 0) -> Iterator[tuple[int, np.ndarray, torch.Tensor | None]]:
     """Run a tracker over a clip; yields (t, index mask (H, W) uint8, probabilities (K + 1, H, W) or None at the start).
 
     Each object is given once, where it first appears (YouTube-VOS has objects that come later); its true mask is the
-    answer there. Raises ValueError when no frame of the clip is annotated.
+    answer there. start: the frame to go on with, for a tracker that has seen those before it.
+    Raises ValueError when no frame of the clip is annotated.
     """
     arrivals: dict[int, list[int]] = {}
     for k, t in clip.appearances.items():
         arrivals.setdefault(t, []).append(k)
     if not arrivals:
         raise ValueError(f"clip {clip.name!r} has no mask to start from: annotate its first frame.")
-    for t in range(len(clip)):
+    for t in range(start, len(clip)):
         frame, probabilities = clip.frames[t], None
         answer = np.zeros(frame.shape[:2], np.uint8)
         if tracker_started := t > min(arrivals):
