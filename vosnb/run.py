@@ -1,0 +1,157 @@
+"""`vosnb run`: follow the objects of a first mask through any folder of frames or video file.
+
+Into the output folder go one palette PNG a frame, named like the frame; `overlay.mp4` to look at; and `run.json`, which
+says what the masks were made from and with. A run that was stopped or killed goes on where it was: besides the masks
+the tracker itself is kept in `resume.pt` (its memory is more than the masks it wrote), so that the masks of a resumed
+run are those of an uninterrupted one. `resume.pt` is a pickle: resume folders of your own only.
+"""
+
+import hashlib
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from tqdm import tqdm
+
+import vosnb
+from vosnb.clips import Clip, ClipError, read_mask, write_mask
+from vosnb.features import default_device
+from vosnb.lesson import live
+from vosnb.show import overlay
+from vosnb.trackers import Tracker, make_tracker, segment
+
+SAVE_EVERY = 20.0  # seconds between two copies of the tracker: what a killed run has to do again, at most
+OVERLAY_HEIGHT = 360  # pixels; small clips are magnified to it
+FPS = 24.0  # of the overlay, where the clip does not say
+CODECS = ((".mp4", "vp09"), (".mp4", "mp4v"), (".avi", "MJPG"))  # browsers play the first; every OpenCV has the last
+
+
+def run(clip: Clip, out: str | Path, tracker: str = "matching", settings: dict | None = None) -> tuple[int, Path]:
+    """Segment a clip and write masks and overlay into the folder `out`; goes on with a run that was stopped.
+
+    tracker, settings: as for `make_tracker`. On Ctrl-C the frame at hand is finished and everything is kept.
+    Returns how many of the clip's frames have their mask now, and the overlay video of those.
+    Raises ClipError when `out` holds something else, ValueError for an unknown tracker or setting.
+    """
+    out, settings = Path(out), settings or {}
+    names = clip.info.get("names") or [f"{t:05d}" for t in range(len(clip))]
+    files = [out / f"{name}.png" for name in names]
+    resume = out / "resume.pt"
+    follower, done = make_tracker(tracker, **settings), 0
+    _claim(out, _identity(clip, tracker, settings))
+    if resume.exists():
+        follower, done = torch.load(resume, weights_only=False)
+    elif all(file.exists() for file in files):
+        done = len(clip)
+
+    saved = time.monotonic()
+    bar = tqdm(total=len(clip), initial=done, desc=clip.name, unit="frame", disable=not live())
+    with _finish_the_frame() as stopped, bar:
+        for t, mask, _ in segment(follower, clip, start=done):
+            write_mask(files[t], mask)
+            bar.update()
+            done = t + 1
+            if stopped() or time.monotonic() - saved > SAVE_EVERY:
+                _save(resume, (follower, done))
+                saved = time.monotonic()
+            if stopped():
+                break
+    if done == len(clip):
+        resume.unlink(missing_ok=True)
+    speed = clip.info.get("fps") or FPS
+    return done, write_video(out / "overlay", len(files[:done]), lambda t: _picture(clip, files, t), speed)
+
+
+def _identity(clip: Clip, tracker: str, settings: dict) -> dict:
+    """What must be the same for two runs to share a folder."""
+    digest = {"first frame": clip.frames[0], "last frame": clip.frames[-1], "first mask": clip.first_mask}
+    return {
+        "frames": len(clip),
+        "size": list(clip.size),
+        **{name: hashlib.sha256(np.ascontiguousarray(array)).hexdigest()[:16] for name, array in digest.items()},
+        "tracker": tracker,
+        "settings": settings,
+        "device": default_device().type,
+        "vosnb": vosnb.__version__,
+    }
+
+
+def _claim(out: Path, identity: dict) -> None:
+    """Make the folder this run's own, or raise ClipError if it belongs to something else."""
+    note = out / "run.json"
+    if note.exists():
+        before = json.loads(note.read_text())
+        for key, value in identity.items():
+            if before.get(key) != value:
+                raise ClipError(
+                    f"{out} holds a run with {key} {before.get(key)!r}, this one has {value!r}; "
+                    "give another --out, or delete that folder."
+                )
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ClipError(f"{out} exists and `vosnb run` did not make it; give another --out, new or empty.")
+    else:
+        out.mkdir(parents=True, exist_ok=True)
+        note.write_text(json.dumps(identity, indent=1))
+
+
+def _save(file: Path, state: tuple[Tracker, int]) -> None:
+    """Keep tracker and number of frames done; a kill in the middle leaves the copy before."""
+    half_written = file.with_suffix(".tmp")
+    torch.save(state, half_written)
+    half_written.replace(file)
+
+
+@contextmanager
+def _finish_the_frame() -> Iterator[Callable[[], bool]]:
+    """Inside, Ctrl-C or a request to terminate only makes the yielded function say True; a second one ends at once."""
+    came = threading.Event()
+    if threading.current_thread() is not threading.main_thread():  # signals reach the main thread alone
+        yield came.is_set
+        return
+    before = {which: signal.getsignal(which) for which in (signal.SIGINT, signal.SIGTERM)}
+
+    def handle(which, _frame):
+        came.set()
+        signal.signal(which, before[which])
+
+    for which in before:
+        signal.signal(which, handle)
+    try:
+        yield came.is_set
+    finally:
+        for which, handler in before.items():
+            signal.signal(which, handler)
+
+
+def _picture(clip: Clip, files: Sequence[Path], t: int) -> np.ndarray:
+    return overlay(clip.frames[t], read_mask(files[t]), scale=OVERLAY_HEIGHT / clip.size[0])
+
+
+def write_video(path: Path, length: int, picture: Callable[[int], np.ndarray], fps: float) -> Path:
+    """Write pictures 0..length-1, (H, W, 3) uint8 RGB, as a video in the first format that works here.
+
+    path: without suffix. Returns the file. Raises OSError when no format works.
+    """
+    for suffix, codec in CODECS:
+        file = path.with_suffix(suffix)
+        writer = None
+        for t in tqdm(range(length), desc=file.name, unit="frame", leave=False, disable=not live()):
+            image = picture(t)
+            image = image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2, ::-1]  # even sides, as codecs want; BGR
+            if writer is None:
+                writer = cv2.VideoWriter(str(file), cv2.VideoWriter_fourcc(*codec), fps, image.shape[1::-1])
+                if not writer.isOpened():
+                    break
+            writer.write(np.ascontiguousarray(image))
+        writer.release()
+        if cv2.VideoCapture(str(file)).read()[0]:
+            return file
+        file.unlink(missing_ok=True)
+    raise OSError(f"no video could be written to {path.parent}: is the disk full? The masks are all there.")
