@@ -6,9 +6,9 @@ An index mask is an (H, W) uint8 array: 0 is background, 1..K are the objects, 2
     open_clip("holiday.mp4")    one folder of frames or one video file
     write_davis(clip, folder)   and its kin: the same clip in the layout of a benchmark
 
-This file holds the clip itself, the DAVIS layout, folders and video files; image files are read in `masks.py`, the
-layouts of YouTube-VOS and OVIS in `layouts.py`. Whatever is wrong with a file, the reader says in one sentence what it
-is and how to mend it (`ClipError`).
+This file holds the clip itself and the DAVIS layout; `masks.py` reads image files, `video.py` videos, `layouts.py` the
+layouts of YouTube-VOS and OVIS. Whatever is wrong with a file, the reader says in one sentence what it is and how to
+mend it (`ClipError`).
 """
 
 import difflib
@@ -16,23 +16,27 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
 
-from vosnb.masks import VOID, ClipError, object_ids, read_frame, read_mask, require_contiguous, write_frame, write_mask
+from vosnb.masks import VOID, ClipError, object_ids, read_frame, read_mask, write_frame, write_mask
 from vosnb.paths import DATA, cache_dir
+from vosnb.video import Video
 
 FRAME_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 
 
 class Lazy(Sequence):
-    """A sequence of `length` items, each made by `get(index)` when it is asked for; slices are lazy as well."""
+    """A sequence of `length` items, each made by `get(index)` when it is asked for; slices are lazy as well.
 
-    def __init__(self, length: int, get: Callable[[int], object]):
-        self._length, self._get = length, get
+    sources: what each item is made from (a path, say), for messages.
+    """
+
+    def __init__(self, length: int, get: Callable[[int], object], sources: Sequence | None = None):
+        self._length, self._get, self.sources = length, get, sources or [None] * length
 
     def __len__(self):
         return self._length
@@ -40,7 +44,7 @@ class Lazy(Sequence):
     def __getitem__(self, index):
         if isinstance(index, slice):
             chosen = range(self._length)[index]
-            return Lazy(len(chosen), lambda i: self._get(chosen[i]))
+            return Lazy(len(chosen), lambda i: self._get(chosen[i]), self.sources[index])
         return self._get(range(self._length)[index])  # range checks the index and counts negative ones from the end
 
 
@@ -78,12 +82,18 @@ class Clip:
         """
         masks = [None] * len(frames) if masks is None else [None if m is None else np.asarray(m) for m in masks]
         clip = cls(name, frames, masks, info)
-        for t, (frame, mask) in enumerate(zip(frames, masks, strict=True)):
-            if np.ndim(frame) != 3 or np.shape(frame)[2] != 3 or np.asarray(frame).dtype != np.uint8:
+        for t, frame in enumerate(frames):
+            frame = np.asarray(frame)
+            if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
                 raise ClipError(f"Frame {t} of clip '{name}' is not an (H, W, 3) uint8 RGB array; convert it first.")
-            for what, size in (("Frame", np.shape(frame)[:2]), ("Mask", clip.size if mask is None else mask.shape)):
-                if size != clip.size:
-                    raise ClipError(f"{what} {t} of clip '{name}' is {size}, not {clip.size}; resize it first.")
+            if frame.shape[:2] != clip.size:
+                raise ClipError(f"Frame {t} of clip '{name}' is {frame.shape[:2]}, not {clip.size}; resize it first.")
+        for t, mask in enumerate(masks):
+            if mask is not None and (mask.shape != clip.size or mask.dtype.kind not in "bui" or mask.max() > VOID):
+                raise ClipError(
+                    f"Mask {t} of clip '{name}' is not an array of {clip.size} ids in 0..255; "
+                    "resize it with nearest neighbour and renumber its objects."
+                )
         return replace(clip, masks=[None if m is None else m.astype(np.uint8) for m in masks])
 
     def __len__(self):
@@ -97,18 +107,20 @@ class Clip:
     @cached_property
     def first_mask(self) -> np.ndarray:
         """The (H, W) mask that a tracker starts on. Raises ClipError where there is nothing to start on."""
-        mask = self.masks[0]
-        if mask is None:
-            raise ClipError(
-                f"Clip '{self.name}' has no mask for its first frame; give one, e.g. open_clip(path, mask)."
-            )
-        found = object_ids(mask)
+        mask, where = self.masks[0], f"The first mask of clip '{self.name}'"
+        if isinstance(self.masks, Lazy) and isinstance(self.masks.sources[0], Path):
+            where += f" ({self.masks.sources[0]})"
+        found = [] if mask is None else object_ids(mask)
         if not found:
+            fault = "is missing" if mask is None else "is empty: there is nothing to track"
             later = min(self.appearances.values(), default=None)
-            cure = "annotate an object in it" if later is None else f"start where one appears: clip.subclip({later})"
-            raise ClipError(f"The first mask of clip '{self.name}' is empty, there is nothing to track; {cure}.")
-        if found != list(range(1, len(found) + 1)):  # an id may be missing here only if it appears later
-            require_contiguous(self.objects, f"the masks of clip '{self.name}'")
+            cure = "give one with an object in it" if later is None else f"start at one: clip.subclip({later})"
+            raise ClipError(f"{where} {fault}; {cure}.")
+        if found != _up_to(len(found)) and self.objects != _up_to(len(self.objects)):  # a gap may be filled later on
+            raise ClipError(
+                f"{where} has the object ids {', '.join(map(str, found))}, and no mask fills the gaps; "
+                f"renumber the objects 1..{len(self.objects)} and save the masks with write_mask."
+            )
         return mask
 
     @cached_property
@@ -133,9 +145,9 @@ class Clip:
 
         info = dict(self.info)
         if "ids" in info:
-            info["ids"] = [info["ids"][k - 1]]
-        if "seen" in info:
-            info["seen"] = {1: info["seen"][k]}
+            info["ids"] = info["ids"][k - 1 : k]
+        for key in {"seen", "categories"} & info.keys():
+            info[key] = {1: info[key][k]} if k in info[key] else {}
         return replace(self, masks=_each(self.masks, keep), info=info)
 
     def resized(self, height: int | None = None, width: int | None = None) -> "Clip":
@@ -165,158 +177,187 @@ def _each(items, change):
     def get(i):
         return None if (item := items[i]) is None else change(item)
 
-    return Lazy(len(items), get)
+    return Lazy(len(items), get, getattr(items, "sources", None))
 
 
-# ------------------------------------------------------------------------------------------- clips from image files
+def _up_to(k: int) -> list[int]:
+    return list(range(1, k + 1))
 
 
-def clip_of_files(name: str, frames: list[Path], masks: list, info: dict | None = None) -> Clip:
-    """A clip whose frames are image files; `masks` holds a path, a function of no arguments, or None for each frame.
+# ----------------------------------------------------------------------------------------------- clips from files
 
-    Sizes are checked as files are read: a frame or mask that differs from the first frame raises ClipError.
+
+def clip_of(name: str, frames: Sequence, masks: Sequence, info: dict | None = None, read: Callable = read_mask) -> Clip:
+    """A clip that is read as it is looked at, and whose sizes are checked then.
+
+    frames: image paths, or a lazy sequence of (H, W, 3) arrays.
+    masks: for each frame what `read` turns into an index mask (a path, by default), or None.
     """
 
-    def checked(image, path):
+    def fitting(image, what):
         if image.shape[:2] != clip.size:
             (h, w), (height, width) = image.shape[:2], clip.size
             raise ClipError(
-                f"{path} is {w} x {h} pixels but the first frame of clip '{name}' is {width} x {height}; "
+                f"{what} is {w} x {h} pixels but the first frame of clip '{name}' is {width} x {height}; "
                 "bring all to one size (masks with nearest neighbour)."
             )
         return image
 
     def frame(t):
-        image = read_frame(frames[t])
-        return image if t == 0 else checked(image, frames[t])
+        image = read_frame(frames[t]) if isinstance(frames[t], Path) else frames[t]
+        return image if t == 0 else fitting(image, frames[t])
 
     def mask(t):
-        source = masks[t]
-        if source is None:
-            return None
-        if callable(source):
-            return checked(source(), f"The mask of {frames[t]}")
-        return checked(read_mask(source), source)
+        what = masks[t] if isinstance(masks[t], Path) else f"The mask of frame {t}"
+        return None if masks[t] is None else fitting(read(masks[t]), what)
 
-    clip = Clip(name, Lazy(len(frames), frame), Lazy(len(masks), mask), info or {})
+    clip = Clip(name, Lazy(len(frames), frame), Lazy(len(masks), mask, masks), info or {})
     return clip
 
 
-def _images(folder: Path) -> list[Path]:
-    """The image files of a folder, by number where the names are numbers, else by name."""
+def image_files(folder: Path) -> list[Path]:
+    """The image files of a folder, by number where their names are numbers, else by name; ClipError if none."""
     files = [p for p in folder.iterdir() if p.suffix.lower() in FRAME_SUFFIXES and not p.name.startswith(".")]
+    if not files:
+        raise ClipError(f"{folder} holds no images ({', '.join(sorted(FRAME_SUFFIXES))}); give a folder of frames.")
     return sorted(files, key=lambda p: (int(p.stem) if p.stem.isdigit() else 0, p.name))
 
 
-def _require_no_gap(files: list[Path]):
-    """Raise ClipError if the numbers in the file names skip one (a constant step, as in every fifth frame, is fine)."""
-    if len(files) < 3 or not all(p.stem.isdigit() for p in files):
-        return
-    numbers = [int(p.stem) for p in files]
-    step = min(b - a for a, b in zip(numbers, numbers[1:], strict=False))
-    for file, a, b in zip(files, numbers, numbers[1:], strict=False):
-        if b - a != step:
-            missing = file.with_stem(f"{a + step:0{len(file.stem)}d}")
-            raise ClipError(f"{missing} is missing between its neighbours; restore it or renumber the frames.")
+def consecutive(files: list[Path]) -> list[Path]:
+    """The files, or ClipError if their numbers skip one; a constant step (every fifth frame) is fine."""
+    if all(p.stem.isdigit() for p in files):
+        steps = [int(b.stem) - int(a.stem) for a, b in pairwise(files)]
+        for file, step in zip(files, steps, strict=False):
+            if step != min(steps):
+                missing = file.with_stem(f"{int(file.stem) + min(steps):0{len(file.stem)}d}")
+                raise ClipError(f"{missing} is missing between its neighbours; restore it or renumber the frames.")
+    return files
 
 
-def _folder(path: Path, what: str) -> Path:
+def folder_or_error(path: Path, what: str) -> Path:
     """`path` if it is a folder, else ClipError with the names that come near."""
     if path.is_dir():
         return path
     beside = [p.name for p in path.parent.iterdir() if p.is_dir()] if path.parent.is_dir() else []
-    raise ClipError(f"There is no {what} {path}{_close(path.name, beside)}.")
+    raise ClipError(f"There is no {what} {path}; {_near(path.name, beside, 'check the path')}.")
 
 
-def _close(name: str, known: Iterable[str]) -> str:
+def split_or_error(root: Path, split: str, known: dict):
+    """known[split], else ClipError with the splits that there are."""
+    if split in known:
+        return known[split]
+    raise ClipError(
+        f"{root} has no split '{split}' but {', '.join(known)}; {_near(split, known, 'choose one of these')}."
+    )
+
+
+def _near(name: str, known: Iterable[str], otherwise: str) -> str:
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    return f"; did you mean {' or '.join(near)}?" if near else ""
+    return f"perhaps you mean {' or '.join(near)}" if near else otherwise
 
 
-# ------------------------------------------------------------------------------------------------------ DAVIS layout
+def open_clip(path: str | Path, mask: str | Path | np.ndarray | None = None) -> Clip:
+    """A clip of one folder of frames or one video file.
+
+    mask: that of the first frame, as a PNG or an (H, W) array; or a folder of PNGs named like the frames (00000.png
+    and so on for a video); or nothing.
+
+    Raises ClipError if there is nothing that can be read and, when it is looked at, for a mask that does not fit.
+    """
+    path = Path(path).expanduser()
+    if path.is_dir():
+        frames, info = consecutive(image_files(path)), {}
+        names = [p.stem for p in frames]
+    elif path.exists():
+        video = Video(path)
+        frames, info = Lazy(video.length, video.frame), {"fps": video.fps}
+        names = [f"{t:05d}" for t in range(video.length)]
+    else:
+        raise ClipError(f"There is no folder or video {path}; check the path.")
+
+    masks = [None] * len(frames)
+    if isinstance(mask, str | Path) and Path(mask).is_dir():
+        masks = [file if (file := Path(mask) / f"{name}.png").exists() else None for name in names]
+        if not any(masks):
+            raise ClipError(f"No mask in {mask} is named like a frame ({names[0]}.png ...); rename the masks.")
+    elif mask is not None:
+        masks[0] = Path(mask) if isinstance(mask, str | Path) else np.array(mask, np.uint8)
+    return clip_of(path.stem, frames, masks, info, lambda m: read_mask(m) if isinstance(m, Path) else m)
 
 
-def read_davis(root: Path, split: str, resolution: str | None = None, limit: int | None = None) -> list[Clip]:
+def write_folder(clip: Clip, folder: str | Path, suffix: str = ".jpg") -> None:
+    """Write frames to <folder>/00000.jpg ... and masks, where there are any, to <folder>/masks/00000.png ..."""
+    for t, (frame, mask) in enumerate(zip(clip.frames, clip.masks, strict=True)):
+        write_frame(Path(folder) / f"{t:05d}{suffix}", frame)
+        if mask is not None:
+            write_mask(Path(folder) / "masks" / f"{t:05d}.png", mask)
+
+
+# ---------------------------------------------------------------------------------------------------- DAVIS layout
+
+
+def read_davis(root: Path, split: str, limit: int | None = None, resolution: str | None = None) -> list[Clip]:
     """The clips of a split in DAVIS layout, 2016 or 2017.
 
         JPEGImages/<resolution>/<clip>/00000.jpg   Annotations/<resolution>/<clip>/00000.png
-        ImageSets/<2017 or 2016 or resolution>/<split>.txt   clip names, or DAVIS 2016's pairs of paths, line by line
+        ImageSets/<2017, 2016 or resolution>/<split>.txt   names of clips (DAVIS 2016: pairs of paths), line by line
 
-    resolution: default "480p", or the only one there is. Without ImageSets every clip belongs to every split.
-    Frames without a mask file are not annotated. `clips.json` beside the folders adds to the clips' info.
+    resolution: default "480p", or the first there is. Without ImageSets every clip belongs to every split.
+    Frames without a mask file are not annotated. `clips.json` at the root ({"clips": {name: {...}}}) adds to info.
+
+    Raises ClipError for an unknown split or resolution, and for a clip whose folder or frames are missing.
     """
-    resolution = _resolution(root, resolution)
-    names = _split(root, split, resolution)
+    sizes = sorted(p.name for p in (root / "JPEGImages").iterdir() if p.is_dir())
+    resolution = resolution or ("480p" if "480p" in sizes or not sizes else sizes[0])
+    if resolution not in sizes:
+        raise ClipError(f"{root} has no frames of resolution '{resolution}'; it has {', '.join(sizes) or 'none'}.")
+    lists = {}
+    for place in ("2017", "2016", resolution, "."):
+        for file in sorted((root / "ImageSets" / place).glob("*.txt")):
+            lists.setdefault(file.stem, file)
+    if lists:
+        entries = [
+            line.split()[0] for line in split_or_error(root, split, lists).read_text().splitlines() if line.strip()
+        ]
+        names = list(dict.fromkeys(Path(e).parent.name if "/" in e else e for e in entries))
+    else:
+        names = sorted(p.name for p in (root / "JPEGImages" / resolution).iterdir() if p.is_dir())
     about = json.loads((root / "clips.json").read_text())["clips"] if (root / "clips.json").exists() else {}
-    return [_davis_clip(root, name, resolution, about.get(name, {})) for name in names[:limit]]
+    return [_davis_clip(root, name, resolution, dict(about.get(name, {}))) for name in names[:limit]]
 
 
-def _resolution(root: Path, wanted: str | None) -> str:
-    known = sorted(p.name for p in (root / "JPEGImages").iterdir() if p.is_dir())
-    if wanted is None:
-        wanted = "480p" if "480p" in known or not known else known[0]
-    if wanted not in known:
-        raise ClipError(f"{root} has no frames of resolution '{wanted}'; it has {', '.join(known) or 'none'}.")
-    return wanted
-
-
-def _split(root: Path, split: str, resolution: str) -> list[str]:
-    lists = [
-        p for place in ("2017", "2016", resolution, ".") for p in sorted((root / "ImageSets" / place).glob("*.txt"))
-    ]
-    if not lists:
-        return sorted(p.name for p in (root / "JPEGImages" / resolution).iterdir() if p.is_dir())
-    for file in lists:
-        if file.stem == split:
-            entries = [line.split()[0] for line in file.read_text().splitlines() if line.strip()]
-            return list(dict.fromkeys(Path(e).parent.name if "/" in e else e for e in entries))
-    raise unknown_split(root, split, [p.stem for p in lists])
-
-
-def unknown_split(where, split: str, known: Iterable[str]) -> ClipError:
-    known = list(dict.fromkeys(known))
-    return ClipError(f"{where} has no split '{split}'{_close(split, known)}; it has {', '.join(known)}.")
-
-
-def _davis_clip(root: Path, name: str, resolution: str, about: dict) -> Clip:
-    frames = _images(_folder(root / "JPEGImages" / resolution / name, "folder of frames"))
-    folder = root / "Annotations" / resolution / name
-    masks = {p.stem: p for p in folder.glob("*.png")} if folder.is_dir() else {}
+def _davis_clip(root: Path, name: str, resolution: str, info: dict) -> Clip:
+    frames = consecutive(image_files(folder_or_error(root / "JPEGImages" / resolution / name, "folder of frames")))
+    masks = {p.stem: p for p in (root / "Annotations" / resolution / name).glob("*.png")}
     orphans = sorted(masks.keys() - {p.stem for p in frames})
     if orphans:
+        frame = frames[0].with_stem(orphans[0])
         raise ClipError(
-            f"{masks[orphans[0]]} has no frame {root / 'JPEGImages' / resolution / name / orphans[0]}.jpg; "
-            "restore the frame or remove the mask."
+            f"{frame} is missing, though there is a mask {masks[orphans[0]]}; restore it or remove the mask."
         )
-    _require_no_gap(frames)
-    info = dict(about)
     if "seen" in info:
         info["seen"] = {int(k): v for k, v in info["seen"].items()}  # json has string keys only
-    return clip_of_files(name, frames, [masks.get(p.stem) for p in frames], info)
+    return clip_of(name, frames, [masks.get(p.stem) for p in frames], info)
 
 
 def write_davis(
     clip: Clip,
-    root: Path,
+    root: str | Path,
     split: str | None = None,
     resolution: str = "480p",
     year: str = "2017",
     quality: int = 95,
 ) -> None:
-    """Write a clip in DAVIS layout, and its name into ImageSets/<year>/<split>.txt if a split is given.
+    """Write a clip in DAVIS layout and, if a split is given, its name into ImageSets/<year>/<split>.txt.
 
-    year "2016" writes black-and-white masks in which all objects are one. Frames are JPEG of that quality.
+    year: "2017" writes palette masks, "2016" black-and-white ones in which all objects are one.
+    quality: of the JPEG frames.
     """
     root = Path(root)
     for t, (frame, mask) in enumerate(zip(clip.frames, clip.masks, strict=True)):
         write_frame(root / "JPEGImages" / resolution / clip.name / f"{t:05d}.jpg", frame, quality)
         if mask is not None:
-            file = root / "Annotations" / resolution / clip.name / f"{t:05d}.png"
-            if year == "2016":
-                file.parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(np.where((mask > 0) & (mask != VOID), 255, 0).astype(np.uint8)).save(file)
-            else:
-                write_mask(file, mask)
+            write_mask(root / "Annotations" / resolution / clip.name / f"{t:05d}.png", mask, binary=year == "2016")
     if split is not None:
         file = root / "ImageSets" / year / f"{split}.txt"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -346,19 +387,19 @@ def load(
     if dataset == "embedded":
         if split in ("train", "test-large") or split.startswith("generated"):
             return _generated(split)[:limit]
-        return read_davis(DATA, split, resolution, limit)
+        return read_davis(DATA, split, limit, resolution)
     if str(dataset).startswith("davis20"):
         from vosnb.downloads import DATASETS
 
         if dataset not in DATASETS:
-            raise ClipError(f"There is no data set '{dataset}'{_close(dataset, DATASETS)}.")
+            raise ClipError(f"There is no data set '{dataset}'; {_near(dataset, DATASETS, 'choose davis2017')}.")
         root = cache_dir() / dataset
         if not root.is_dir():
             raise ClipError(f"{dataset} is not in {root.parent}; get it with `vosnb data {dataset}`.")
-        return read_davis(root, "val" if split == "test" else split, resolution, limit)
-    root = _folder(Path(dataset).expanduser(), "data set")
+        return read_davis(root, "val" if split == "test" else split, limit, resolution)
+    root = folder_or_error(Path(dataset).expanduser(), "data set")
     if (root / "JPEGImages").is_dir() and not (root / "meta.json").exists():
-        return read_davis(root, split, resolution, limit)
+        return read_davis(root, split, limit, resolution)
     from vosnb import layouts
 
     if layouts.is_youtube_vos(root):

@@ -31,14 +31,6 @@ def object_ids(mask: np.ndarray) -> list[int]:
     return [int(k) for k in np.flatnonzero(counts[1:VOID]) + 1]
 
 
-def require_contiguous(ids: list[int], where: str):
-    if ids and ids != list(range(1, len(ids) + 1)):
-        raise ClipError(
-            f"The object ids in {where} are {', '.join(map(str, ids))}, not 1..{len(ids)}; "
-            "renumber them without gaps and save with write_mask."
-        )
-
-
 def _open_image(path: Path) -> Image.Image:
     """A decoded image. Raises ClipError if the file is missing, cut off, or no image."""
     try:
@@ -56,34 +48,36 @@ def read_frame(path: Path) -> np.ndarray:
     return np.array(_open_image(path).convert("RGB"))
 
 
-def read_mask(path: Path) -> np.ndarray:
+def read_mask(path: str | Path) -> np.ndarray:
     """An index mask (H, W) uint8 from a PNG.
 
-    Palette images and grey images hold ids; black-and-white images (DAVIS 2016: only 0 and 255) hold one object.
-    Raises ClipError for a colour image, for one with smoothed edges, and for one that cannot be read.
+    Palette images and grey ones hold ids. Black and white alone (0 and 255, in DAVIS 2016) hold one object.
+
+    Raises ClipError for a colour picture (its colours are no ids), for smoothed edges (each grey level would become an
+    object), and for a file that cannot be read.
     """
     image = _open_image(Path(path))
-    if image.mode == "P":
-        mask = np.array(image)
-    elif image.mode in ("1", "L", "LA", "RGB", "RGBA", "I;16", "I"):
-        pixels = np.array(image.convert("L") if image.mode in ("1", "LA") else image)
-        colours = pixels.reshape(*pixels.shape[:2], -1)[..., :3]
-        if (colours != colours[..., :1]).any() or (pixels.ndim == 3 and not np.isin(colours, (0, 255)).all()):
-            raise ClipError(
-                f"{path} is a colour picture, not an index mask; "
-                "turn each colour into an id with mask_from_colours and save that with write_mask."
-            )
-        mask = colours[..., 0]
-        if np.isin(mask, (0, 255)).all():
-            mask = (mask == 255).astype(np.uint8)
-        if mask.max() > 255:
-            raise ClipError(f"{path} has ids up to {mask.max()}; an index mask holds 0..255: renumber the objects.")
-        mask = mask.astype(np.uint8)
-    else:
-        raise ClipError(f"{path} is stored as {image.mode}, not as an index mask; save it with write_mask.")
+    image = image.convert("L") if image.mode == "1" else image
+    mask = np.array(image)
+    if (
+        image.mode in ("RGB", "RGBA")
+        and np.isin(mask[..., :3], (0, 255)).all()
+        and (np.ptp(mask[..., :3], 2) == 0).all()
+    ):
+        mask = mask[..., 0]  # black and white, though saved in colour
+    elif image.mode in ("RGB", "RGBA"):
+        raise ClipError(
+            f"{path} is an RGB picture, not an index mask; "
+            "turn its colours into ids with mask_from_colours and save them with write_mask."
+        )
+    elif image.mode not in ("P", "L"):
+        raise ClipError(f"{path} is stored as {image.mode}, not as an 8-bit index mask; save it with write_mask.")
+    if image.mode != "P" and np.isin(mask, (0, VOID)).all():
+        return (mask > 0).astype(np.uint8)
+
     found = object_ids(mask)
-    smoothed = image.mode != "P" and found != list(range(1, len(found) + 1)) and VOID in mask
-    if len(found) > MAX_OBJECTS or smoothed:
+    gaps = bool(found) and found[-1] != len(found)
+    if len(found) > MAX_OBJECTS or (image.mode == "L" and gaps and (VOID in mask or len(found) > 10)):
         raise ClipError(
             f"{path} has {len(found)} grey levels that would each become an object: its edges were smoothed; "
             "export it without anti-aliasing, and resize masks with nearest neighbour only."
@@ -103,15 +97,21 @@ def mask_from_colours(rgb: np.ndarray) -> np.ndarray:
     return order[np.searchsorted(known[order], codes)].astype(np.uint8)
 
 
-def write_mask(path: Path, mask: np.ndarray) -> None:
-    """Save an (H, W) index mask as a PNG with the DAVIS palette; folders are made as needed."""
+def write_mask(path: str | Path, mask: np.ndarray, binary: bool = False) -> None:
+    """Save an (H, W) index mask as a PNG with the DAVIS palette; folders are made as needed.
+
+    binary: write DAVIS 2016's black and white instead, with all objects as one and void as background.
+    """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    image = Image.fromarray(np.asarray(mask).astype(np.uint8))
-    image.putpalette(palette().tobytes())
+    if binary:
+        image = Image.fromarray(np.where((mask > 0) & (mask != VOID), 255, 0).astype(np.uint8))
+    else:
+        image = Image.fromarray(np.asarray(mask).astype(np.uint8))
+        image.putpalette(palette().tobytes())
     image.save(path)
 
 
-def write_frame(path: Path, frame: np.ndarray, quality: int = 95) -> None:
+def write_frame(path: str | Path, frame: np.ndarray, quality: int = 95) -> None:
     """Save an (H, W, 3) RGB frame; the suffix names the format, `quality` is JPEG's. Folders are made as needed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(frame).save(path, quality=quality)
