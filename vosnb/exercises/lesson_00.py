@@ -1,4 +1,4 @@
-"""Exercises of lesson 00: J of one object where some pixels do not count, boundary precision, Bayes' rule for colours."""
+"""Exercises of lesson 00: J of one object with void pixels, boundary precision, Bayes' rule for colours."""
 
 import numpy as np
 
