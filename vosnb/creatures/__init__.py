@@ -1,0 +1,14 @@
+"""Clips of look-alike creatures with exact masks, generated from a seed.
+
+    clip = generate(7, "lookalike", species_difference=0.2)     one clip; any field of `Knobs` can be turned
+    clips = benchmark("test")                                   the clips of a split, rendered as they are looked at
+
+Object 1 is the target: visible at t = 0, at least 60 % of it unoccluded. `knobs.py` says what can be turned,
+`textures.py` paints colours, patterns and backgrounds, `bodies.py` builds and moves the animals, `scenes.py` puts them
+into a scene and renders it, `splits.py` defines and writes the benchmark.
+"""
+
+from vosnb.creatures.knobs import DIFFICULTIES, TRAINING, KnobError, Knobs
+from vosnb.creatures.splits import benchmark, generate
+
+__all__ = ["DIFFICULTIES", "TRAINING", "KnobError", "Knobs", "benchmark", "generate"]

@@ -1,0 +1,535 @@
+"""A scene: creatures on their ways, occluders, a camera and light, rendered at any time t (in frames).
+
+A scene is drawn from a seed in two steps. Geometry (bodies, paths, camera, occluders) comes first and is all that the
+masks depend on: outlines in float64, rounded to 1/16 of a subpixel, filled by integer arithmetic. Appearance (coats,
+background, light, noise) has its own stream of random numbers and is painted only when a frame is first asked for.
+Colours are drawn at twice the resolution and averaged; a mask pixel belongs to an object that covers at least half of
+its four subpixels.
+"""
+
+from functools import cached_property
+
+import cv2
+import numpy as np
+
+from vosnb.creatures import textures
+from vosnb.creatures.bodies import (
+    ACCENT,
+    COAT,
+    DARK,
+    EYE,
+    PLANS,
+    SECOND,
+    SPLIT_PLANS,
+    THIRD,
+    Body,
+    Part,
+    compose,
+    smooth,
+)
+
+SUPERSAMPLING = 2
+GRID = 16  # outlines are rounded to this fraction of a subpixel
+TEXELS = 1.5  # texture pixels per frame pixel
+FOREGROUND = 1.15  # occluders shift this much more than the creatures when the camera pans
+
+
+class Coat:
+    """How one creature looks: a painted patch for every part of its body."""
+
+    def __init__(self, rng, body: Body, species: dict, split: str, density: float, difference: float):
+        """density: texture pixels a body length; difference: how far this individual is from the species' type."""
+
+        def off(size):
+            return size * difference * rng.choice([-1, 1]) * rng.uniform(0.5, 1.0)
+
+        self.density = density
+        hue, saturation, value = off(0.085), off(0.15), off(0.16)
+        tones = [
+            (h + hue, s + saturation, v + value * k) for (h, s, v), k in zip(species["colours"], (1, 0.7, 0.7, 0.4))
+        ]
+        self.tones = [textures.rgb(*tone).astype(np.float32) for tone in tones]
+        frequency = species["frequency"] * (1 + off(0.25))
+        angle = species["angle"] + off(0.5)
+        low = np.min([part.outline.min(0) for part in body.parts], 0) - 3 / density
+        high = np.max([part.outline.max(0) for part in body.parts], 0) + 3 / density
+        width, height = (np.ceil((high - low) * density)).astype(int)
+        y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+        x, y = x / density + np.float32(low[0]), y / density + np.float32(low[1])
+        mix = textures.pattern(rng, species["texture"], split, x, y, frequency, angle)[..., None].astype(np.float32)
+        coat = self.tones[0] * (1 - mix) + self.tones[1] * mix
+        self._mark(rng, coat, x, y, difference)
+        grain = (1 + 0.10 * (textures.value_noise(rng, height, width, 4.0) - 0.5))[..., None]
+        self.patches = [self._patch(part, coat, grain, low) for part in body.parts]
+        for index, *disc in body.details:
+            self._paint(*self.patches[index], *disc)
+
+    def _mark(self, rng, coat, x, y, difference):
+        """Sometimes a mark of its own: a blaze, a saddle or a collar in another colour."""
+        if rng.random() > 0.6 * min(1.0, difference):
+            return
+        cx, cy = rng.uniform(-0.4, 0.4), rng.uniform(-0.15, 0.15)
+        inside = ((x - cx) / rng.uniform(0.1, 0.22)) ** 2 + ((y - cy) / rng.uniform(0.1, 0.3)) ** 2 < 1
+        coat[inside] = 0.25 * coat[inside] + 0.75 * self.tones[rng.integers(2, 4)]
+
+    def _patch(self, part: Part, coat, grain, low):
+        """The painted rectangle around a part (uint8) and its corner: rounded by shade at the edge, lit from above."""
+        points = (part.outline - low) * self.density
+        height, width = coat.shape[:2]
+        x0, y0 = np.maximum(np.floor(points.min(0)).astype(int) - 2, 0)
+        x1, y1 = np.minimum(np.ceil(points.max(0)).astype(int) + 3, (width, height))
+        inside = np.zeros((y1 - y0, x1 - x0), np.uint8)
+        cv2.fillPoly(inside, [np.round(points - [x0, y0]).astype(np.int32)], 1)
+        depth = cv2.distanceTransform(inside, cv2.DIST_L2, 3)
+        depth = np.sqrt(np.minimum(depth / (0.75 * depth.max() + 1e-3), 1))
+        lit = np.linspace(0.14, -0.16, y1 - y0, dtype=np.float32)[:, None] + (0.66 + 0.36 * depth)
+        if part.tone == COAT:
+            colour = coat[y0:y1, x0:x1]
+        elif part.tone == DARK:
+            colour = np.float32([38, 36, 40])
+        else:
+            colour = self.tones[part.tone] * grain[y0:y1, x0:x1]
+        patch = colour * (part.shade * lit[..., None])
+        return np.clip(patch, 0, 255).astype(np.uint8), (low[0] + x0 / self.density, low[1] + y0 / self.density)
+
+    def _paint(self, patch, corner, x, y, radius, tone):
+        def disc(dx, dy, r, colour):
+            at = [(x + dx - corner[0]) * self.density * 16, (y + dy - corner[1]) * self.density * 16]
+            size = max(1, round(r * self.density * 16))
+            cv2.circle(patch, (round(at[0]), round(at[1])), size, colour, -1, cv2.LINE_AA, 4)
+
+        if tone == EYE:
+            disc(0, 0, 1.1 * radius, (225, 222, 214))
+            disc(0.25 * radius, 0.05 * radius, 0.72 * radius, (26, 24, 28))
+            disc(0.45 * radius, -0.25 * radius, 0.24 * radius, (245, 245, 245))
+        else:
+            disc(0, 0, radius, (40, 34, 36))
+
+
+class Actor:
+    """A body with a way through the scene. Positions are in frame heights, times in frames."""
+
+    def __init__(self, rng, body: Body, place, area: float, knobs, frames: int):
+        """area: the body's share of a frame one unit high and one wide, in [0, 1]."""
+        self.body, self.place = body, np.asarray(place)
+        self.scale = np.sqrt(area / silhouette_area(body))
+        self.phase = rng.uniform(0, 2 * np.pi)
+        self.vigour = knobs.deformation * rng.uniform(0.7, 1.15)
+        self.drift = knobs.motion * rng.normal(0, 1, 2) * [0.013, 0.008]
+        self.sway = knobs.motion * rng.uniform(0.01, 0.07, 2)
+        self.sway_rate, self.sway_phase = rng.uniform(0.1, 0.35, 2), rng.uniform(0, 2 * np.pi, 2)
+        self.flip = -1.0 if self.drift[0] < 0 else 1.0
+        self.angle = rng.uniform(-0.12, 0.12) * body.tilt * (1 if body.stands else 2)
+        self.spin = rng.normal(0, 0.012) * body.tilt
+        self.rock = rng.uniform(0, 0.08)
+        self.growth = np.log(knobs.scale_change) * rng.uniform(-1, 1)
+        self.growth_time = 0.8 * max(frames, 2)
+        self.squash = 0.12 * knobs.deformation * rng.uniform(0, 1)
+        self.turns = rng.uniform(0.6, 1.3) if rng.random() < knobs.turning else 0.0  # half turns in 24 frames
+        self.light = (rng.uniform(0.1, 0.45), rng.uniform(0, 2 * np.pi), rng.normal(0, 0.09))
+        self.depth = rng.random()
+
+    def moved(self, t: float) -> np.ndarray:
+        """How far it has come since t = 0."""
+        phase = self.sway_rate * t + self.sway_phase
+        return self.drift * t + self.sway * (np.sin(phase) - np.sin(self.sway_phase))
+
+    def shape(self, t: float) -> tuple:
+        """The linear map (a, b, d, e) from body to scene lengths: size, stance, foreshortening."""
+        size = self.scale * np.exp(self.growth * np.sin(0.5 * np.pi * min(1.0, t / self.growth_time)))
+        turn = np.cos(np.pi * self.turns * t / 24)
+        wide = np.sign(turn) * max(0.4, abs(turn)) * self.flip
+        squash = 1 + self.squash * np.sin(self.body.stride * t + self.phase)
+        angle = self.flip * (self.angle + self.spin * t + self.rock * np.sin(self.body.stride * t + self.phase))
+        c, s = size * np.cos(angle), size * np.sin(angle)
+        return c * wide * squash, -s / squash, s * wide * squash, c / squash
+
+
+def silhouette_area(body: Body) -> float:
+    """Area of the body at rest, in squared body lengths."""
+    canvas = np.zeros((128, 160), np.uint8)
+    for part in body.parts:
+        cv2.fillPoly(canvas, [np.round(part.outline * 50 + [80, 70]).astype(np.int32)], 1)
+    return max(0.05, cv2.countNonZero(canvas) / 2500)
+
+
+class Scene:
+    """Everything in a clip; `label(t)` and `frame(t)` render it.
+
+    size: (H, W) in pixels. rng_geometry and rng_looks: independent generators.
+    """
+
+    def __init__(self, rng_geometry, rng_looks, split: str, size, frames: int, knobs):
+        self.split, self.size, self.frames, self.knobs = split, size, frames, knobs
+        self.aspect = size[1] / size[0]
+        self._looks = rng_looks
+        rng = rng_geometry
+        self._cast(rng)
+        self._set_camera(rng)
+        self._set_occluders(rng)
+
+    # Geometry -------------------------------------------------------------------------------------------------------
+
+    def _cast(self, rng):
+        """Choose the species, the individuals and their places; actor 0 is the target."""
+        knobs, self.actors, self.species, self.difference = self.knobs, [], [], []
+        count = int(rng.integers(int(knobs.creatures[0]), int(knobs.creatures[1]) + 1))
+        self.same = bool(rng.random() < knobs.same_species)
+        self.delta = float(rng.uniform(*knobs.species_difference))
+        area = rng.uniform(*np.sqrt(knobs.size)) ** 2 / 100
+        for index in range(count):
+            species = self.species[0] if index and self.same else self._species(rng)
+            difference = self.delta if index == 0 or self.same else 0.5
+            spread = 0.05 * min(1.0, self.delta)
+            proportions = np.random.default_rng(species["seed"])
+
+            def own(spread=spread):
+                return 1 + spread * float(np.clip(rng.normal(), -2, 2))
+
+            body = PLANS[species["plan"]](proportions, own, self.split)
+            share = area * self.aspect if index == 0 else area * self.aspect * rng.uniform(0.6, 1.4)
+            self.actors.append(Actor(rng, body, self._free_place(rng), share, knobs, self.frames))
+            self.species.append(species)
+            self.difference.append(difference)
+        self.hidden_target = rng.random() < knobs.leave_and_return
+        start, away = self.frames * rng.uniform(0.2, 0.4), self.frames * rng.uniform(0.25, 0.4)
+        side = np.array([rng.choice([-1.0, 1.0]), rng.normal(0, 0.2)])
+        self.excursion = (start, start + away, max(3.0, 0.14 * self.frames), side)
+
+    def _species(self, rng) -> dict:
+        known = self.split != "train" and rng.random() >= self.knobs.unseen or self.split == "train"
+        which = 0.5 if known else rng.choice([0.0, 1.0])
+        plans = SPLIT_PLANS[self.split] if which == 0 else SPLIT_PLANS["train"]
+        families = textures.TEXTURES[self.split] if which == 1 else textures.TEXTURES["train"]
+        return {
+            "plan": plans[rng.integers(len(plans))],
+            "texture": families[rng.integers(len(families))],
+            "seed": [int(rng.integers(1 << 31)), textures.SPLITS.index(self.split)],
+            "frequency": textures.banded(rng, self.split, 1.6, 4.0),
+            "angle": rng.uniform(0, np.pi),
+            "seen": bool(known),
+        }
+
+    def _free_place(self, rng):
+        for distance in np.linspace(0.34, 0.1, 12):
+            place = np.array([rng.uniform(0.16, self.aspect - 0.16), rng.uniform(0.22, 0.8)])
+            if all(np.hypot(*(place - other.place)) > distance for other in self.actors):
+                break
+        return place
+
+    def _set_camera(self, rng):
+        c = self.knobs.camera
+        self.follow = rng.uniform(0, self.knobs.follow)
+        self.pan, self.pan_phase = c * rng.normal(0, 0.004, 2), rng.uniform(0, 2 * np.pi, 2)
+        self.pan_sway, self.shake = 0.03 * c * rng.uniform(0, 1), 0.004 * c * rng.uniform(0, 1)
+        self.zoom, self.roll = c * rng.normal(0, 0.004), c * rng.normal(0, 0.004)
+        self.roll_sway = 0.03 * c * rng.normal()
+        self.parallax = rng.uniform(0.6, 1.0)
+
+    def _set_occluders(self, rng):
+        self.occluders = []
+        low, high = self.knobs.occluders
+        for _ in range(int(rng.integers(int(low), int(high) + 1))):
+            kind = rng.choice(["trunk", "posts", "bush"])
+            if kind == "trunk":
+                y = np.linspace(-1.6, 1.6, 9)
+                half = rng.uniform(0.035, 0.085) * (1 + 0.18 * rng.normal(size=(2, 9)))
+                lean = rng.normal(0, 0.12) * y
+                edge = np.concatenate([np.stack([lean - half[0], y], -1), np.stack([lean + half[1], y], -1)[::-1]])
+                outlines = [smooth(edge, 1)]
+            elif kind == "posts":
+                width, gap = rng.uniform(0.03, 0.045), rng.uniform(0.13, 0.22)
+                tops = rng.uniform(0.1, 0.5)
+                box = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
+                outlines = [box * [width / 2, 1.0] + [i * gap, 1 - tops] for i in (-1.5, -0.5, 0.5, 1.5)]
+                outlines.append(box * [2 * gap + width, width / 2] + [0, 0.1 - 0.5 * tops])
+            else:
+                turns = np.linspace(0, 2 * np.pi, 25)[:-1]
+                radius = rng.uniform(0.08, 0.16) * (1 + 0.13 * rng.normal(size=24))
+                bush = np.stack([1.2 * radius * np.cos(turns), radius * np.sin(turns)], -1)
+                outlines = [smooth(bush, 1)]
+            time = rng.uniform(0.25, 0.8) * self.frames
+            met = self.where(0, time) + rng.normal(0, 0.04, 2) * (1, 1 if kind == "bush" else 0)
+            body = Body(str(kind), [Part(outline) for outline in outlines])
+            self.occluders.append((body, self._anchor(met, time)))
+
+    def _anchor(self, seen, t: float) -> np.ndarray:
+        """The place in the foreground that is seen at `seen` at time t."""
+        zoom, c, s, _, *offset = self.camera(t)
+        x, y = (seen - [self.aspect / 2, 0.5]) / zoom
+        return np.array([self.aspect / 2 + c * x + s * y, 0.5 - s * x + c * y]) - FOREGROUND * np.array(offset)
+
+    def camera(self, t: float) -> tuple:
+        """(zoom, cos, sin, roll, x, y): the offset is that of the ground, in frame heights."""
+        phase = 0.15 * t + self.pan_phase
+        sway = self.pan_sway * (np.sin(phase) - np.sin(self.pan_phase))
+        shake = self.shake * (np.sin([1.9 * t, 2.3 * t + 1]) - np.sin([0.0, 1.0]))
+        offset = self.pan * t + sway + shake - self.follow * self.actors[0].moved(t)
+        roll = self.roll * t + self.roll_sway * (np.sin(0.2 * t + self.pan_phase[0]) - np.sin(self.pan_phase[0]))
+        zoom = np.exp(np.clip(self.zoom * t, -0.3, 0.45))
+        return (zoom, np.cos(roll), np.sin(roll), roll, *offset)
+
+    def where(self, index: int, t: float) -> np.ndarray:
+        """Where creature `index` is seen at time t, in frame heights from the upper left corner."""
+        actor = self.actors[index]
+        zoom, c, s, _, dx, dy = self.camera(t)
+        centre = np.array([self.aspect / 2, 0.5])
+        x, y = actor.place + actor.moved(t) + [dx, dy] - centre
+        seen = zoom * np.array([c * x - s * y, s * x + c * y])
+        reach = centre - 0.08 if index == 0 else centre + 0.05
+        seen = centre + reach * np.tanh(seen / reach)  # slow down at the border instead of leaving
+        if index == 0 and self.hidden_target:
+            start, end, ramp, side = self.excursion
+            away = _ramp((t - start) / ramp) * (1 - _ramp((t - end) / ramp))
+            half_body = 1.1 * actor.scale * np.exp(abs(actor.growth)) * zoom
+            exit_x = -half_body if side[0] < 0 else self.aspect + half_body
+            seen = seen + away * (np.array([exit_x, seen[1] + side[1]]) - seen)
+        return seen
+
+    # Rendering ------------------------------------------------------------------------------------------------------
+
+    def _draw(self, body, to_screen, t, phase, vigour, label, labels, image=None, coat=None):
+        """Draw a body's parts: its label into `labels`, its colours into `image` if there is one.
+
+        to_screen: affine map from body lengths to subpixels of the canvas.
+        """
+        a, b, c, d, e, f = to_screen
+        determinant = a * e - b * d
+        height, width = labels.shape
+        for index, (part, pose) in enumerate(zip(body.parts, body.pose(t, phase, vigour), strict=True)):
+            x, y = part.outline[:, 0], part.outline[:, 1]
+            x, y = pose[0] * x + pose[1] * y + pose[2], pose[3] * x + pose[4] * y + pose[5]
+            if body.bend:
+                x, y = body.bent(x, y, t, phase, vigour)
+            corners = np.empty((len(x), 2))
+            corners[:, 0], corners[:, 1] = a * x + b * y + c, d * x + e * y + f
+            corners = np.rint(corners * GRID).astype(np.int32)
+            x0, y0 = corners.min(0) // GRID
+            x1, y1 = corners.max(0) // GRID + 2
+            x0, y0, x1, y1 = max(0, int(x0)), max(0, int(y0)), min(width, int(x1)), min(height, int(y1))
+            if x0 >= x1 or y0 >= y1:
+                continue
+            cv2.fillPoly(labels, [corners], label, shift=4)
+            if image is None:
+                continue
+            inside = np.zeros((y1 - y0, x1 - x0), np.uint8)
+            cv2.fillPoly(inside, [corners - [x0 * GRID, y0 * GRID]], 255, shift=4)
+            patch, (px, py) = coat.patches[index]
+            density = coat.density
+            if body.bend:
+                u = np.arange(x0, x1, dtype=np.float32)[None] - np.float32(c)
+                v = np.arange(y0, y1, dtype=np.float32)[:, None] - np.float32(f)
+                bx, by = (e * u - b * v) / determinant, (a * v - d * u) / determinant
+                bx, by = body.bent(bx, by, t, phase, vigour, undo=True)
+                g, h, i, j, k, m = inverse(pose)
+                u = (density * (g * bx + h * by + i - px)).astype(np.float32)
+                v = (density * (j * bx + k * by + m - py)).astype(np.float32)
+                colours = cv2.remap(patch, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            else:
+                back = inverse(compose(to_screen, pose))
+                back = compose(
+                    (density, 0, -density * px, 0, density, -density * py), compose(back, (1, 0, x0, 0, 1, y0))
+                )
+                colours = cv2.warpAffine(
+                    patch,
+                    np.array(back).reshape(2, 3),
+                    (x1 - x0, y1 - y0),
+                    flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                    borderMode=cv2.BORDER_REPLICATE,
+                )
+            cv2.copyTo(colours, inside, image[y0:y1, x0:x1])
+
+    def _to_screen(self, index: int, t: float, subpixels: float) -> tuple:
+        actor = self.actors[index]
+        zoom, c, s, *_ = self.camera(t)
+        g, h, j, k = actor.shape(t)
+        x, y = self.where(index, t)
+        z = zoom * subpixels
+        return (
+            z * (c * g - s * j), z * (c * h - s * k), x * subpixels - 0.5,
+            z * (s * g + c * j), z * (s * h + c * k), y * subpixels - 0.5,
+        )  # fmt: skip
+
+    def _occluder_to_screen(self, at, t, subpixels) -> tuple:
+        zoom, c, s, _, dx, dy = self.camera(t)
+        centre = np.array([self.aspect / 2, 0.5])
+        x, y = at + FOREGROUND * np.array([dx, dy]) - centre
+        x, y = centre + zoom * np.array([c * x - s * y, s * x + c * y])
+        z = zoom * subpixels
+        return (z * c, -z * s, x * subpixels - 0.5, z * s, z * c, y * subpixels - 0.5)
+
+    def labels(self, t: float, supersampling: int = SUPERSAMPLING, image=None, only: int | None = None) -> np.ndarray:
+        """Labels of the canvas at time t; drawn into `image` as well. `only`: that creature, with nothing before it."""
+        height, width = self.size[0] * supersampling, self.size[1] * supersampling
+        labels = np.zeros((height, width), np.uint8)
+        for index in self.order:
+            if only is not None and index != only:
+                continue
+            actor = self.actors[index]
+            coat = None if image is None else self.coats[index]
+            to_screen = self._to_screen(index, t, height)
+            if image is not None and actor.body.stands:
+                self._shadow(image, to_screen)
+            self._draw(actor.body, to_screen, t, actor.phase, actor.vigour, index + 1, labels, image, coat)
+        if only is None:
+            for number, (body, at) in enumerate(self.occluders):
+                coat = None if image is None else self.occluder_coats[number]
+                to_screen = self._occluder_to_screen(at, t, height)
+                self._draw(body, to_screen, 0.0, 0.0, 0.0, 0, labels, image, coat)
+        return labels
+
+    @cached_property
+    def order(self) -> list:
+        """Creatures from the furthest to the nearest."""
+        return sorted(range(len(self.actors)), key=lambda i: self.actors[i].depth)
+
+    def mask(self, t: float, only: int | None = None) -> np.ndarray:
+        """The index mask at time t, (H, W) uint8."""
+        return settle(self.labels(t, only=only))
+
+    # Appearance -----------------------------------------------------------------------------------------------------
+
+    def _paint_everything(self):
+        rng, knobs = self._looks, self.knobs
+        palette = textures.scene_palette(rng, knobs.muted)
+        for species in self.species:
+            if "colours" not in species:
+                chosen = [palette[i] for i in rng.permutation(5)[:4]]
+                species["colours"] = [textures.jitter(rng, colour) for colour in chosen]
+        height, width = self.size
+        self.coats = []
+        for actor, species, difference in zip(self.actors, self.species, self.difference, strict=True):
+            density = TEXELS * actor.scale * height
+            self.coats.append(Coat(rng, actor.body, species, self.split, density, difference))
+        self.occluder_coats = []
+        for body, *_ in self.occluders:
+            colours = [textures.jitter(rng, palette[i]) for i in rng.permutation(5)[:4]]
+            look = {
+                "colours": colours,
+                "texture": str(rng.choice(["noise", "patches", "photo"])),
+                "frequency": 6.0,
+                "angle": 0.0,
+            }
+            self.occluder_coats.append(Coat(rng, body, look, self.split, 0.8 * height, 0.0))
+        self.margin = 0.3
+        self.ground = textures.background(
+            rng, self.split, int(height * (1 + 2 * self.margin)), int(width + 2 * self.margin * height), palette, knobs
+        )
+        drift = knobs.light_drift
+        self.gain = drift * rng.normal(0, 1, 3) * 0.12 + drift * rng.choice([-1, 1]) * rng.uniform(0.1, 0.55)
+        self.gain_phase = rng.uniform(0, 2 * np.pi)
+        self.shade = (
+            rng.uniform(0, 0.12 + 0.3 * min(1.0, drift)),
+            rng.uniform(0, 2 * np.pi),
+            rng.uniform(1.5, 5),
+            rng.normal(0, 0.12),
+        )
+        self.sun = rng.uniform(-0.3, 0.3)
+        self.smear = rng.uniform(0, knobs.blur) * height / 128 * SUPERSAMPLING
+        self.defocus = 0.5 * rng.uniform(0, knobs.blur) * height / 128
+        noise, grain = rng.uniform(0, knobs.noise), rng.standard_normal((height + 64, width + 64, 1), dtype=np.float32)
+        tint = rng.uniform(0, 0.5) * rng.standard_normal((height + 64, width + 64, 3), dtype=np.float32)
+        self.noise = noise * (grain + tint)
+        self.noise_seed = int(rng.integers(1 << 30))
+        self.painted = True
+
+    def _shadow(self, image, to_screen):
+        """A soft dark ellipse on the ground under a standing creature."""
+        a, b, c, d, e, f = to_screen
+        x, y = c + 0.55 * b, f + 0.62 * abs(e)
+        rx, ry = 0.5 * np.hypot(a, d), 0.11 * np.hypot(b, e)
+        x0, y0, x1, y1 = int(x - rx), int(y - ry), int(x + rx) + 1, int(y + ry) + 1
+        cx0, cy0, cx1, cy1 = max(0, x0), max(0, y0), min(image.shape[1], x1), min(image.shape[0], y1)
+        if cx0 >= cx1 or cy0 >= cy1:
+            return
+        u = ((np.arange(cx0, cx1, dtype=np.float32) - x) / rx)[None] ** 2
+        v = ((np.arange(cy0, cy1, dtype=np.float32) - y) / ry)[:, None] ** 2
+        dark = 1 - 0.45 * np.clip(1 - u - v, 0, 1)
+        region = image[cy0:cy1, cx0:cx1]
+        np.multiply(region, dark[..., None], out=region, casting="unsafe")
+
+    def frame(self, t: float) -> tuple:
+        """(frame (H, W, 3) uint8 RGB, mask (H, W) uint8) at time t."""
+        if not getattr(self, "painted", False):
+            self._paint_everything()
+        height, width = self.size
+        zoom, c, s, _, dx, dy = self.camera(t)
+        n = SUPERSAMPLING
+        shift = np.array([dx, dy]) * height * self.parallax
+        centre = np.array([width, height]) / 2
+        # canvas pixel = n * (zoom * R (ground pixel + shift - ground centre) + centre)
+        gh, gw = self.ground.shape[:2]
+        ox, oy = shift[0] - gw / 2, shift[1] - gh / 2
+        z = n * zoom
+        matrix = np.array(
+            [
+                [z * c, -z * s, z * (c * ox - s * oy) + n * centre[0]],
+                [z * s, z * c, z * (s * ox + c * oy) + n * centre[1]],
+            ]
+        )
+        image = cv2.warpAffine(
+            self.ground, matrix, (n * width, n * height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+        )
+        mask = settle(self.labels(t, image=image))
+        speed = self.where(0, t + 0.5) - self.where(0, t - 0.5)
+        image = cv2.resize(self._smeared(image, speed), (width, height), interpolation=cv2.INTER_AREA)
+        if self.defocus > 0.25:
+            image = cv2.GaussianBlur(image, (0, 0), self.defocus)
+        return self._exposed(image, mask, t), mask
+
+    def _smeared(self, image, speed):
+        """Motion blur along the target's way, at most `smear` subpixels long."""
+        length = min(self.smear, float(np.hypot(*speed)) * image.shape[0])
+        if length < 1.5:
+            return image
+        size = int(length) | 1
+        line = np.zeros((size, size), np.float32)
+        way = speed / np.hypot(*speed) * (size // 2)
+        cv2.line(
+            line, tuple(int(round(size // 2 - w)) for w in way), tuple(int(round(size // 2 + w)) for w in way), 1.0
+        )
+        return cv2.filter2D(image, -1, line / line.sum())
+
+    def _exposed(self, image, mask, t):
+        """Light and sensor: exposure and colour cast, moving shade, light on each creature's side, noise."""
+        height, width = mask.shape
+        strength, direction, rate, speed = self.shade
+        x = np.linspace(0, self.aspect, width, dtype=np.float32)[None]
+        y = np.linspace(0, 1, height, dtype=np.float32)[:, None]
+        light = 1 + strength * np.sin(rate * (np.cos(direction) * x + np.sin(direction) * y) + speed * t)
+        for index, actor in enumerate(self.actors):
+            amount, angle, turn = actor.light
+            cx, cy = self.where(index, t)
+            reach = 1.1 * actor.scale
+            x0, x1 = int(np.clip((cx - reach) * height, 0, width)), int(np.clip((cx + reach) * height, 0, width))
+            y0, y1 = int(np.clip((cy - reach) * height, 0, height)), int(np.clip((cy + reach) * height, 0, height))
+            if x0 < x1 and y0 < y1:
+                slope = np.cos(angle + turn * t) * (x[:, x0:x1] - cx) + np.sin(angle + turn * t) * (y[y0:y1] - cy)
+                slope *= amount / actor.scale
+                light[y0:y1, x0:x1] *= 1 + np.clip(slope, -0.5, 0.5) * (mask[y0:y1, x0:x1] == index + 1)
+        gain = np.exp(self.gain * (np.sin(0.13 * t + self.gain_phase) - np.sin(self.gain_phase))).astype(np.float32)
+        spot = np.random.default_rng([self.noise_seed, int(round(16 * t))]).integers(0, 64, 2)
+        noise = self.noise[spot[0] : spot[0] + height, spot[1] : spot[1] + width]
+        image = image * light[..., None]
+        image *= gain
+        image += noise
+        return np.clip(image, 0, 255).astype(np.uint8)
+
+
+def _ramp(x: float) -> float:
+    """A smooth step from 0 at x = 0 to 1 at x = 1."""
+    x = min(max(x, 0.0), 1.0)
+    return x * x * (3 - 2 * x)
+
+
+def settle(labels: np.ndarray) -> np.ndarray:
+    """From 2 x 2 subpixel labels to a mask: the second smallest of the four, so a label that covers three wins."""
+    a, b, c, d = labels[::2, ::2], labels[::2, 1::2], labels[1::2, ::2], labels[1::2, 1::2]
+    return np.minimum(np.maximum(np.minimum(a, b), np.minimum(c, d)), np.minimum(np.maximum(a, b), np.maximum(c, d)))
+
+
+def inverse(affine: tuple) -> tuple:
+    """The inverse of an affine map (a, b, c, d, e, f)."""
+    a, b, c, d, e, f = affine
+    k = 1 / (a * e - b * d)
+    return e * k, -b * k, (b * f - c * e) * k, -d * k, a * k, (c * d - a * f) * k

@@ -1,0 +1,139 @@
+"""One clip from a seed (`generate`), and the benchmark: which seeds, sizes and lengths make up each split."""
+
+from functools import lru_cache
+
+import numpy as np
+
+from vosnb.clips import Clip, Lazy
+from vosnb.creatures.knobs import DIFFICULTIES, KnobError, knobs_for
+from vosnb.creatures.scenes import Scene
+from vosnb.creatures.textures import SPLITS
+
+ATTEMPTS = 60
+NAMES = [*DIFFICULTIES, "train"]
+
+
+def generate(seed, difficulty="easy", split="train", size=(128, 128), frames=24, times=None, **knobs) -> Clip:
+    """A clip of creatures, the same for the same arguments.
+
+    seed: a non-negative integer; the three splits draw from disjoint streams.
+    difficulty: a name of `DIFFICULTIES`, or "train" for the mixture that the networks are trained on.
+    split: "train", "val" or "test"; they share no photograph, body proportions or pattern frequency.
+    size: (H, W) in pixels. frames: length of the clip.
+    times: render these frames alone (frame numbers, fractions allowed), e.g. `[3, 9, 15]`.
+    knobs: fields of `Knobs` to turn, e.g. `species_difference=0.2`.
+
+    The clip's `info` holds "difficulty", "split", "seed", "knobs" (a `Knobs`), "species" (one (plan, texture, group)
+    for each object; objects of one group are of one species) and "seen" ({object: training shows its plan and texture}).
+    Raises KnobError, one clear sentence, for an unknown difficulty, split or knob and for values out of range.
+    """
+    times = range(frames) if times is None else times
+    scene = compose_scene(seed, difficulty, split, size, frames, **knobs)
+    rendered = [scene.frame(t) for t in times]
+    return Clip.from_arrays(
+        f"{difficulty}-{seed}",
+        [f for f, _ in rendered],
+        [m for _, m in rendered],
+        **scene_info(scene, seed, difficulty),
+    )
+
+
+def compose_scene(seed, difficulty="easy", split="train", size=(128, 128), frames=24, **knobs) -> Scene:
+    """The scene behind `generate`: the first of a seed's attempts whose target can be seen as promised."""
+    settings = knobs_for(difficulty, **knobs)
+    if split not in SPLITS:
+        raise KnobError(f"There is no split {split!r}; there are {', '.join(SPLITS)}.")
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise KnobError(f"A seed is a whole number that is not negative, not {seed!r}.")
+    if min(size) < 64 or frames < 1:
+        raise KnobError(f"A clip needs at least 64 x 64 pixels and one frame, not {size} and {frames}.")
+    stream = [int(seed), SPLITS.index(split), NAMES.index(difficulty)]
+    for attempt in range(ATTEMPTS):
+        geometry, looks = (np.random.default_rng([*stream, attempt, part]) for part in (0, 1))
+        scene = Scene(geometry, looks, split, tuple(size), frames, settings)
+        if _target_is_visible(scene):
+            break
+    return scene
+
+
+def _target_is_visible(scene: Scene) -> bool:
+    """At t = 0 at least 60 % unoccluded and 1.5 to 30 % of the frame; later seen most of the time."""
+    total = scene.size[0] * scene.size[1]
+    alone = np.count_nonzero(scene.labels(0, 1, only=0))
+    seen = np.count_nonzero(scene.labels(0, 1) == 1)
+    if not (0.016 * total < seen < 0.3 * total and seen > 0.62 * alone):
+        return False
+    if scene.hidden_target:
+        return True
+    later = [np.count_nonzero(scene.labels(t, 1) == 1) > 0.2 * alone for t in np.linspace(0, scene.frames - 1, 7)[1:]]
+    return sum(later) >= 5
+
+
+def scene_info(scene: Scene, seed: int, difficulty: str) -> dict:
+    """What a clip's `info` says of it."""
+    groups = [next(i for i, other in enumerate(scene.species) if other is species) for species in scene.species]
+    return {
+        "difficulty": difficulty,
+        "split": scene.split,
+        "seed": int(seed),
+        "knobs": scene.knobs,
+        "species": [(s["plan"], s["texture"], group) for s, group in zip(scene.species, groups, strict=True)],
+        "seen": {k + 1: species["seen"] for k, species in enumerate(scene.species)},
+        "fps": 12,
+    }
+
+
+# The benchmark ------------------------------------------------------------------------------------------------------
+
+SIZES = ((128, 128), (128, 160), (128, 192), (128, 224))
+LENGTHS = (20, 24, 20, 28, 22, 24, 20, 36)  # frames; mean about 24
+COUNTS = {  # clips of each difficulty
+    "val": {name: 2 for name in DIFFICULTIES},
+    "test": {name: 5 if name in ("lookalike", "twins") else 3 for name in DIFFICULTIES},
+    "test-large": {
+        name: {"twins": 40, "easy": 24, "lookalike": 24, "occlusion": 24}.get(name, 12) for name in DIFFICULTIES
+    },
+}
+FIRST_SEED = {"train": 0, "val": 0, "test": 0, "test-large": 10_000, "generated": 1_000_000}
+
+
+def benchmark(split: str = "test", start: int | None = None, count: int | None = None) -> list[Clip]:
+    """The clips of a split; each is rendered when it is first looked at.
+
+    split: "val" and "test" (the shipped ones), "test-large" (160 clips of the test distribution, 40 of them twins),
+        "generated" or "train" (clips start .. start + count - 1 of an endless list; "generated" cycles through the
+        difficulties of the test distribution, "train" is the training mixture).
+    Raises KnobError for another split, or a start or count where there is none.
+    """
+    if split not in FIRST_SEED:
+        raise KnobError(f"There is no benchmark split {split!r}; there are {', '.join(FIRST_SEED)}.")
+    if split in COUNTS:
+        entries = [(name, i) for name, n in COUNTS[split].items() for i in range(n)]
+        return [_clip(split, name, number, i) for number, (name, i) in enumerate(entries)][start or 0 :][:count]
+    names = ["train"] if split == "train" else list(DIFFICULTIES)
+    numbers = range(start or 0, (start or 0) + (64 if count is None else count))
+    return [_clip(split, names[i % len(names)], i, i) for i in numbers]
+
+
+def _clip(split: str, difficulty: str, number: int, label: int) -> Clip:
+    """One lazily rendered clip of the benchmark; size and length follow from its number."""
+    size, frames = SIZES[number * 5 % 7 % len(SIZES)], LENGTHS[number % len(LENGTHS)]
+    seed, stream = FIRST_SEED[split] + number, split if split in SPLITS else "test"
+
+    what = (seed, difficulty, stream, size, frames)
+    return Clip(
+        f"{difficulty}-{label:03d}",
+        Lazy(frames, lambda t: _rendered(what, t)[0]),
+        Lazy(frames, lambda t: _rendered(what, t)[1]),
+        scene_info(_scene(what), seed, difficulty) | {"split": split},
+    )
+
+
+@lru_cache(maxsize=8)
+def _scene(what: tuple) -> Scene:
+    return compose_scene(*what)
+
+
+@lru_cache(maxsize=128)  # shared by all clips, so that a long list of them stays small in memory
+def _rendered(what: tuple, t: int) -> tuple:
+    return _scene(what).frame(t)

@@ -1,0 +1,230 @@
+"""Colours, patterns and backgrounds. Everything is drawn once per clip from a seed; nothing here knows time."""
+
+from functools import cache
+
+import cv2
+import numpy as np
+
+from vosnb.paths import DATA
+
+SPLITS = ("train", "val", "test")
+PHOTOS = {
+    "train": ("astronaut", "brick", "camera", "coffee", "gravel", "hubble_deep_field"),
+    "val": ("rocket", "retina"),
+    "test": ("chelsea", "grass"),
+}
+TEXTURES = {
+    "train": ("stripes", "spots", "patches", "gradient", "noise", "photo", "rings"),
+    "val": ("zigzag",),  # in addition to those of training
+    "test": ("scales",),
+}
+BANDS = 24  # a parameter's range is cut into this many bands, dealt to the splits in turn
+
+
+def banded(rng, split: str, low: float, high: float) -> float:
+    """A number in [low, high) from the bands that belong to one split, so that no two splits ever share a value.
+
+    Of every eight bands, train owns six, val one and test one.
+    """
+    owned = [b for b in range(BANDS) if (b % 8 == 2, b % 8 == 5) == (split == "val", split == "test")]
+    band = owned[rng.integers(len(owned))]
+    return low + (high - low) * (band + rng.uniform(0.02, 0.98)) / BANDS
+
+
+@cache
+def photo(name: str) -> np.ndarray:
+    """A shipped photograph, RGB uint8, at most 288 pixels long."""
+    image = cv2.imread(str(DATA / "photos" / f"{name}.jpg"))
+    if image is None:
+        raise FileNotFoundError(f"The photograph data/photos/{name}.jpg is missing; restore it from the repository.")
+    return np.ascontiguousarray(image[:, :, ::-1])
+
+
+def random_photo_crop(rng, split: str, height: int, width: int, share=(0.5, 0.98)) -> np.ndarray:
+    """A random crop of a photograph of this split, resized to (height, width, 3) float32."""
+    image = photo(PHOTOS[split][rng.integers(len(PHOTOS[split]))])
+    crop = rng.uniform(*share) * min(image.shape[0] / height, image.shape[1] / width)
+    h, w = max(8, int(crop * height)), max(8, int(crop * width))
+    y, x = rng.integers(0, image.shape[0] - h + 1), rng.integers(0, image.shape[1] - w + 1)
+    image = cv2.resize(image[y : y + h, x : x + w], (width, height), interpolation=cv2.INTER_AREA)
+    return (image[:, ::-1] if rng.random() < 0.5 else image).astype(np.float32)
+
+
+# Colours ------------------------------------------------------------------------------------------------------------
+
+
+def rgb(hue: float, saturation: float, value: float) -> np.ndarray:
+    """HSV in [0, 1] to RGB float64 in 0..255; hue wraps, the others are clipped."""
+    saturation, value = min(max(saturation, 0.0), 1.0), min(max(value, 0.0), 1.0)
+    channel = np.abs((hue * 6 + np.array([0.0, 4.0, 2.0])) % 6 - 3) - 1
+    return 255 * value * (1 + saturation * (np.clip(channel, 0, 1) - 1))
+
+
+def scene_palette(rng, muted: float) -> list:
+    """Five harmonious HSV colours: a key hue, its neighbours, a muted complement and a neutral, dark to light."""
+    key, spread = rng.random(), rng.uniform(0.03, 0.1)
+    calm = 1 - 0.75 * muted
+    hues = [key, key + spread, key - spread, key + 0.5 + rng.normal(0, 0.06), key + rng.normal(0, 0.03)]
+    greatest = [0.75, 0.7, 0.7, 0.6, 0.25]
+    values = rng.permutation(np.linspace(0.25, 0.9, 5)) + rng.normal(0, 0.05, 5)
+    return [
+        (h, rng.uniform(0.25, 1.0) * s * (calm + 0.25), float(np.clip(v, 0.15, 0.95)))
+        for h, s, v in zip(hues, greatest, values, strict=True)
+    ]
+
+
+def jitter(rng, colour, hue=0.03, saturation=0.08, value=0.08):
+    """A colour near an HSV colour; the arguments are standard deviations."""
+    return (
+        colour[0] + rng.normal(0, hue),
+        colour[1] + rng.normal(0, saturation),
+        float(np.clip(colour[2] + rng.normal(0, value), 0.1, 0.95)),
+    )
+
+
+# Patterns -----------------------------------------------------------------------------------------------------------
+
+
+def value_noise(rng, height: int, width: int, cell: float) -> np.ndarray:
+    """Smooth noise in about [0, 1], (height, width) float32; `cell` is the size of its features in pixels."""
+    rows, columns = int(height / cell) + 3, int(width / cell) + 3
+    grid = rng.random((rows, columns), dtype=np.float32)
+    size = (max(width, int(columns * cell)), max(height, int(rows * cell)))
+    return cv2.resize(grid, size, interpolation=cv2.INTER_CUBIC)[:height, :width]
+
+
+def fractal_noise(rng, height: int, width: int, cell: float, octaves: int = 3) -> np.ndarray:
+    """A sum of octaves of value noise, stretched to [0, 1]."""
+    total = value_noise(rng, height, width, cell)
+    for i in range(1, octaves):
+        total = total + 0.55**i * value_noise(rng, height, width, max(2.0, cell / 2**i))
+    low, high = float(total.min()), float(total.max())
+    return (total - low) / (high - low + 1e-6)
+
+
+def pattern(rng, family: str, split: str, x, y, frequency: float, angle: float) -> np.ndarray:
+    """A pattern in [0, 1] over a grid of body coordinates x, y (H, W) float32, in body lengths."""
+    height, width = x.shape
+    cell = max(3.0, height / (frequency * max(0.3, float(np.ptp(y)))))
+    along = x * np.cos(angle) + y * np.sin(angle)
+    across = y * np.cos(angle) - x * np.sin(angle)
+    if family == "stripes":
+        bent = along + 0.14 * (fractal_noise(rng, height, width, 2 * cell, 2) - 0.5)
+        return 0.5 + 0.5 * np.tanh(3 * np.sin(2 * np.pi * frequency * bent))
+    if family == "spots":
+        bumps = value_noise(rng, height, width, 0.8 * cell)
+        return 0.5 + 0.5 * np.tanh(14 * (bumps - np.quantile(bumps[::3, ::3], 0.62)))
+    if family == "patches":
+        bumps = fractal_noise(rng, height, width, 2.2 * cell, 2)
+        return 0.5 + 0.5 * np.tanh(12 * (bumps - rng.uniform(0.42, 0.58)))
+    if family == "gradient":
+        ramp = across if rng.random() < 0.7 else along
+        return 1 / (1 + np.exp(-9 * (ramp - rng.uniform(-0.15, 0.15))))
+    if family == "noise":
+        return fractal_noise(rng, height, width, cell, 3)
+    if family == "rings":
+        radius = np.hypot(x - rng.uniform(-0.4, 0.4), y - rng.uniform(-0.3, 0.3))
+        return 0.5 + 0.5 * np.tanh(3 * np.sin(2 * np.pi * frequency * radius))
+    if family == "photo":
+        grey = random_photo_crop(rng, split, height, width, (0.25, 0.5)).mean(-1)
+        low, high = np.quantile(grey[::2, ::2], (0.03, 0.97))
+        return np.clip((grey - low) / (high - low + 1e-3), 0, 1)
+    if family == "zigzag":
+        fold = np.abs((1.3 * frequency * across) % 1 - 0.5)
+        return 0.5 + 0.5 * np.tanh(4 * np.sin(2 * np.pi * (frequency * along + fold)))
+    if family == "scales":
+        row = np.floor(1.6 * frequency * across)
+        u = (1.6 * frequency * along + 0.5 * (row % 2)) % 1 - 0.5
+        v = (1.6 * frequency * across) % 1
+        return np.clip(1.35 - 1.6 * np.hypot(u, v - 0.1), 0, 1)
+    raise ValueError(f"There is no texture family {family!r}.")
+
+
+# Backgrounds --------------------------------------------------------------------------------------------------------
+
+
+def background(rng, split: str, height: int, width: int, palette, knobs) -> np.ndarray:
+    """A place for creatures to be, (height, width, 3) uint8, in colours that it shares with them."""
+    own = scene_palette(rng, knobs.muted)
+    colours = [
+        rgb(*jitter(rng, palette[i] if rng.random() < knobs.camouflage else own[i], 0.02, 0.05, 0.06)) for i in range(5)
+    ]
+    colours = np.array(colours, np.float32)[rng.permutation(5)]
+    if rng.random() < knobs.photos:
+        image = _photo_ground(rng, split, height, width, colours, knobs)
+    else:
+        image = _painted_ground(rng, height, width, colours)
+    image = np.ascontiguousarray(np.clip(image, 0, 255), np.float32)
+    for _ in range(rng.poisson(knobs.clutter * 34 * width / height)):
+        _clutter(rng, image, colours)
+    focus = rng.uniform(0.3, 0.5 + knobs.blur) * height / 170
+    return cv2.GaussianBlur(image, (0, 0), focus).astype(np.uint8)
+
+
+def _photo_ground(rng, split, height, width, colours, knobs):
+    image = random_photo_crop(rng, split, height, width)
+    image = image * rng.uniform(0.7, 1.1) + rng.uniform(-15, 15)
+    grey = image.mean(-1, keepdims=True)
+    low, high = np.quantile(grey[::4, ::4], (0.02, 0.98))
+    grey = np.clip((grey - low) / (high - low + 1e-3), 0, 1)
+    pair = colours[np.argsort(colours[:2].sum(-1))]
+    tint = pair[0] * (1 - grey) + pair[1] * grey
+    share = rng.uniform(0.35, 0.9) * knobs.camouflage
+    return image * (1 - share) + tint * share
+
+
+def _painted_ground(rng, height, width, colours):
+    """Two earths mixed by noise; often a horizon with a sky or a wall above it, and layered hills."""
+    coarse = fractal_noise(rng, height, width, rng.uniform(0.1, 0.5) * height, 4)[..., None]
+    fine = fractal_noise(rng, height, width, rng.uniform(0.03, 0.12) * height, 2)[..., None]
+    image = colours[0] * (1 - coarse) + colours[1] * coarse
+    image = image * (1 - 0.5 * fine) + colours[2] * 0.5 * fine
+    if rng.random() < 0.6:  # a horizon
+        x = np.arange(width, dtype=np.float32)
+        y = np.arange(height, dtype=np.float32)[:, None]
+        for layer in range(int(rng.integers(1, 4)), 0, -1):
+            ridge = height * (0.62 - 0.14 * layer + rng.normal(0, 0.02))
+            hills = value_noise(rng, 3, width, rng.uniform(0.15, 0.6) * height)[1]
+            ridge = ridge + (hills - 0.5) * height * rng.uniform(0.02, 0.25) + 0 * x
+            soft = np.clip(ridge - y + 0.5, 0, 1)[..., None]
+            shade = colours[(layer + 1) % 5] * (0.75 + 0.1 * layer) + 12 * (coarse - 0.5)
+            shade = shade * (0.85 + 0.3 * fine)
+            image = image * (1 - soft) + shade * soft
+    depth = np.linspace(rng.uniform(0.85, 1.1), rng.uniform(0.85, 1.1), height, dtype=np.float32)[:, None, None]
+    return image * depth
+
+
+def _clutter(rng, image, colours):
+    """One thing on the ground: a pebble, a leaf, a tuft or a slab, lit from above, drawn in place."""
+    height, width = image.shape[:2]
+    x, y = rng.uniform(0, width), rng.uniform(0, height)
+    size = height * rng.uniform(0.015, 0.06) * (0.6 + 0.8 * y / height)
+    colour = colours[rng.integers(5)] * rng.uniform(0.75, 1.2) + rng.normal(0, 6, 3)
+    kind = rng.integers(4)
+    if kind == 0:  # a pebble with a lit top
+        turns = np.linspace(0, 2 * np.pi, 11)[:-1]
+        radius = size * (1 + 0.25 * rng.normal(size=10))
+        shape = np.stack([x + 1.2 * radius * np.cos(turns), y + 0.8 * radius * np.sin(turns)], -1)
+        _fill(image, shape + [0.1 * size, 0.3 * size], 0.55 * colour)
+        _fill(image, shape, colour)
+        _fill(image, [x, y - 0.2 * size] + 0.6 * (shape - [x, y]), 1.15 * colour)
+    elif kind == 1:  # a leaf
+        turn, slim = rng.uniform(0, np.pi), rng.uniform(0.25, 0.5)
+        s = np.linspace(0, 2 * np.pi, 13)[:-1]
+        leaf = np.stack([1.6 * size * np.cos(s), slim * size * np.sin(s) * np.abs(np.sin(s))], -1)
+        rotation = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+        _fill(image, leaf @ rotation + [x, y], colour)
+    elif kind == 2:  # a tuft of blades
+        for lean in rng.normal(0, 0.5, 5):
+            tip = [x + 2 * size * lean, y - size * rng.uniform(1.2, 2.8)]
+            _fill(image, np.array([[x - 0.2 * size, y], tip, [x + 0.2 * size, y]]), colour * rng.uniform(0.8, 1.2))
+    else:  # a slab
+        corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * size * rng.uniform(0.6, 1.8, 2)
+        corners = corners + rng.normal(0, 0.25 * size, (4, 2)) + [x, y]
+        _fill(image, corners, 0.8 * colour)
+        _fill(image, corners - [0.12 * size, 0.25 * size], colour)
+
+
+def _fill(image, points, colour):
+    points = np.round(np.asarray(points) * 16).astype(np.int32)
+    cv2.fillPoly(image, [points], np.clip(colour, 0, 255).tolist(), cv2.LINE_AA, 4)
