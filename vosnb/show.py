@@ -118,9 +118,9 @@ def outlines(mask: np.ndarray) -> list[tuple[int, np.ndarray]]:
 
 
 def anchors(mask: np.ndarray) -> list[tuple[int, int, int]]:
-    """Where to write each object's number: (id, x, y) of its pixel nearest to the centroid of its thickest part.
+    """Where to write each object's number: (id, x, y) of its pixel farthest from its outline.
 
-    The plain centroid of a curved object may lie outside of it; the point farthest from the outline never does.
+    That is the centre of a round object; the centroid of a curved one may lie outside of it.
     """
     found = []
     for k in objects(mask):
@@ -144,15 +144,13 @@ def overlay(frame, mask, alpha=0.5, contours=True, *, fill=True, numbers=True, s
     small frames. Returns (round(scale H), round(scale W), 3) uint8. Raises ValueError where sizes or types do not fit.
     """
     frame = check_frame(frame)
+    mask = None if mask is None else check_mask(mask, frame)
     height, width = (max(1, round(scale * side)) for side in frame.shape[:2])
     if (height, width) != frame.shape[:2]:
         frame = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-    if mask is None:
-        return frame.copy()
-    mask = check_mask(mask)
-    if abs(mask.shape[0] * scale - height) > 0.51 or abs(mask.shape[1] * scale - width) > 0.51:
-        raise ValueError(f"the mask is {size(mask)} but the frame is {size(frame)}: resize one of them.")
     image = frame.copy()
+    if mask is None:
+        return image
     if fill:
         large = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)  # a copy at any scale
         tint = cv2.LUT(cv2.cvtColor(large, cv2.COLOR_GRAY2RGB), _colors())  # much faster than indexing
@@ -188,7 +186,7 @@ def heat_over(frame, values, mask=None, *, scale=1.0) -> np.ndarray:
     opacity = 0.9 * value**0.6
     image = np.rint((1 - opacity) * 0.6 * grey + opacity * heat_colors(value[..., 0])).astype(np.uint8)
     if mask is not None:
-        _draw_outlines(image, check_mask(mask), scale)
+        _draw_outlines(image, check_mask(mask, frame), scale)
     return image
 
 
@@ -363,11 +361,13 @@ def check_frame(frame) -> np.ndarray:
     return frame
 
 
-def check_mask(mask) -> np.ndarray:
-    """The mask as (H, W) uint8, or a ValueError that says what it is instead."""
+def check_mask(mask, frame) -> np.ndarray:
+    """The mask as (H, W) uint8, of the size of `frame`, or a ValueError that says what it is instead."""
     mask = np.asarray(mask)
     if mask.ndim != 2 or mask.dtype.kind not in "biu":
         raise ValueError(f"a mask must be (height, width) of whole object numbers, not {mask.shape} {mask.dtype}.")
+    if mask.shape != frame.shape[:2]:
+        raise ValueError(f"the mask is {size(mask)} but the frame is {size(frame)}: resize one of them.")
     return mask.astype(np.uint8)
 
 
@@ -391,6 +391,21 @@ def shorten(text: str, width: int, pixels: int = 12) -> str:
     return text + ".."
 
 
+def dashed(points: np.ndarray, pattern) -> list[np.ndarray]:
+    """A line through points (n, 2) as the pieces (m, 2) that a pattern of lengths (on, off, ..) leaves of it."""
+    if not pattern:
+        return [points]
+    along = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
+    starts = np.cumsum([0, *pattern])
+    pieces = []
+    for period in np.arange(0, along[-1], starts[-1]):
+        for on, off in zip(starts[:-1:2], starts[1::2], strict=True):
+            where = np.arange(period + on, min(period + off, along[-1]) + 0.5)
+            if len(where) > 1:
+                pieces.append(np.stack([np.interp(where, along, points[:, c]) for c in (0, 1)], 1))
+    return pieces or [points]
+
+
 @cache
 def _colors() -> np.ndarray:
     """(1, 256, 3) uint8: the tint of each index; background is never shown, void is grey."""
@@ -404,26 +419,11 @@ def _draw_outlines(image: np.ndarray, mask: np.ndarray, scale: float) -> None:
     thick = max(1, round(min(image.shape[:2]) / 200))
     rim = [((0, 0, 0), thick + 1)] if min(image.shape[:2]) > 150 else []
     for k, points in outlines(mask):
-        pieces = _dashes((points + 0.5) * scale - 0.5, [thick * length for length in DASHES[(k - 1) % len(DASHES)]])
+        pattern = [thick * length for length in DASHES[(k - 1) % len(DASHES)]]
+        pieces = dashed((np.vstack([points, points[:1]]) + 0.5) * scale - 0.5, pattern)
         fixed = [np.rint(piece * 8).astype(np.int32) for piece in pieces]
         for color, width in (*rim, (rgb(object_color(k)), thick)):
             cv2.polylines(image, fixed, False, color, width, cv2.LINE_AA, shift=3)
-
-
-def _dashes(points: np.ndarray, pattern) -> list[np.ndarray]:
-    """A closed polyline (n, 2) cut into the pieces that a dash pattern (on, off, .. in pixels) leaves."""
-    closed = np.vstack([points, points[:1]])
-    if not pattern:
-        return [closed]
-    along = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(closed, axis=0), axis=1))])
-    starts = np.cumsum([0, *pattern])
-    pieces = []
-    for period in np.arange(0, along[-1], starts[-1]):
-        for on, off in zip(starts[:-1:2], starts[1::2], strict=True):
-            where = np.arange(period + on, min(period + off, along[-1]) + 0.5)
-            if len(where) > 1:
-                pieces.append(np.stack([np.interp(where, along, closed[:, c]) for c in (0, 1)], 1))
-    return pieces or [closed]
 
 
 def _color_scale(height: int, top: float, label: str) -> np.ndarray:

@@ -1,1 +1,12 @@
+"""Widgets that know clips and arrays, not methods: each a Python class beside its small JavaScript module.
 
+MaskPlayer        scrub and play a clip with any number of masks, and their scores below
+AffinityExplorer  point at a place and see where in memory its affinity goes
+to_html           either of them as one self-contained HTML file
+"""
+
+from vosnb.widgets.affinity_explorer import AffinityExplorer
+from vosnb.widgets.base import to_html
+from vosnb.widgets.mask_player import MaskPlayer
+
+__all__ = ["AffinityExplorer", "MaskPlayer", "to_html"]

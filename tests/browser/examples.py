@@ -1,0 +1,61 @@
+"""Small synthetic clips and the two widgets on them, for every level of widget test."""
+
+import numpy as np
+
+from vosnb.widgets import AffinityExplorer, MaskPlayer
+
+GRID = (6, 10)
+
+
+def clip(length: int = 8, height: int = 96, width: int = 160) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Two discs that cross a grainy background: frames (H, W, 3) uint8 and index masks (H, W)."""
+    rng = np.random.default_rng(0)
+    ground = rng.integers(60, 130, (height, width, 3), dtype=np.uint8)
+    y, x = np.mgrid[:height, :width]
+    frames, masks = [], []
+    for t in range(length):
+        along = (0.25 + 0.5 * t / max(1, length - 1)) * width
+        one = (x - along) ** 2 + (y - 0.35 * height) ** 2 < (0.2 * height) ** 2
+        two = (x - width + along) ** 2 + (y - 0.7 * height) ** 2 < (0.16 * height) ** 2
+        mask = np.where(one, 1, np.where(two, 2, 0)).astype(np.uint8)
+        frame = ground.copy()
+        frame[one], frame[two] = (190, 120, 60), (80, 150, 170)
+        frames.append(frame)
+        masks.append(mask)
+    return frames, masks
+
+
+def player(length: int = 8, height: int = 96, width: int = 160, **options) -> MaskPlayer:
+    frames, masks = clip(length, height, width)
+    falling = [None, *np.linspace(1, 0.2, length - 1)]
+    return MaskPlayer(
+        frames,
+        {"truth": masks, "still": [masks[0]] * length},
+        scores={"truth": [1.0] * length, "still": falling},
+        alt="Two discs cross; the true masks follow them, the first mask stays behind.",
+        **options,
+    )
+
+
+def affinity(i: int, memory: int = 2) -> np.ndarray:
+    """Attention that falls off with the distance from cell i; twice as much goes to the first memory frame."""
+    y, x = np.mgrid[: GRID[0], : GRID[1]]
+    near = np.exp(-0.5 * ((y - i // GRID[1]) ** 2 + (x - i % GRID[1]) ** 2))
+    both = np.stack([near * (2 if m == 0 else 1) for m in range(memory)])
+    return (both / both.sum()).astype(np.float32)
+
+
+def explorer(probe=affinity, **options) -> AffinityExplorer:
+    frames, masks = clip()
+    heatmap = np.linspace(0, 1, GRID[0] * GRID[1]).reshape(GRID)
+    return AffinityExplorer(
+        frames,
+        query=5,
+        memory=[0, 4],
+        grid=GRID,
+        probe=probe,
+        heatmap=heatmap,
+        masks=masks,
+        alt="A cell of frame 5 attends to cells nearby in frames 0 and 4.",
+        **options,
+    )
