@@ -13,7 +13,8 @@ import torch
 import vosnb.run
 from vosnb import trackers
 from vosnb.clips import Clip, ClipError, read_mask
-from vosnb.run import run, write_video
+from vosnb.run import run
+from vosnb.video import Video
 
 T, H, W = 12, 45, 61
 
@@ -69,13 +70,8 @@ def test_writes_a_mask_for_each_frame_and_a_video_that_opens(clip, tmp_path):
     assert done == T and list(masks) == [f"{t:05d}.png" for t in range(T)]
     assert (masks["00000.png"] == clip.first_mask).all()
     assert (masks["00003.png"] == np.roll(clip.first_mask, 1 + 2 + 3, 1)).all()
-    reader = cv2.VideoCapture(str(video))
-    frames = 0
-    while reader.read()[0]:
-        frames += 1
-    assert frames == T
-    assert reader.get(cv2.CAP_PROP_FPS) == pytest.approx(10)
-    assert reader.get(cv2.CAP_PROP_FRAME_HEIGHT) == 90
+    video = Video(video)
+    assert (video.length, video.fps, video.frame(0).shape[0]) == (T, pytest.approx(10), 90)
     assert not (tmp_path / "out" / "resume.pt").exists()
 
 
@@ -92,7 +88,7 @@ def test_an_interrupted_run_keeps_what_is_done_and_resumes_to_the_same_masks(cli
     interrupt_at(monkeypatch, 5, lambda: os.kill(os.getpid(), which))
     done, video = run(clip, tmp_path / "cut", "drift")
     assert done == 6 and len(masks_in(tmp_path / "cut")) == 6
-    assert cv2.VideoCapture(str(video)).read()[0]
+    assert Video(video).length == 6
 
     steps = []
     monkeypatch.setattr(Drift, "after_step", staticmethod(steps.append))
@@ -190,15 +186,15 @@ def test_run_json_tells_how_the_masks_were_made(clip, tmp_path):
     assert (note["tracker"], note["settings"], note["frames"], note["size"]) == ("histogram", {"bins": 8}, T, [H, W])
 
 
-def test_video_falls_back_to_a_format_that_works(tmp_path, monkeypatch):
+def test_video_falls_back_to_a_format_that_works(clip, tmp_path, monkeypatch):
     monkeypatch.setattr(vosnb.run, "CODECS", ((".mp4", "none"), (".avi", "MJPG")))
-    file = write_video(tmp_path / "v", 3, lambda t: np.full((41, 33, 3), 80 * t, np.uint8), 5)
-    assert file.name == "v.avi" and os.listdir(tmp_path) == ["v.avi"]
-    reader = cv2.VideoCapture(str(file))
-    assert [reader.read()[1].mean() for _ in range(3)] == pytest.approx([0, 80, 160], abs=4)
+    _, video = run(clip, tmp_path / "out", "still")
+    assert video.name == "overlay.avi" and Video(video).length == T
+    assert not (tmp_path / "out" / "overlay.mp4").exists()
 
 
-def test_video_says_so_when_nothing_works(tmp_path, monkeypatch):
+def test_says_so_when_no_format_works_and_keeps_the_masks(clip, tmp_path, monkeypatch):
     monkeypatch.setattr(vosnb.run, "CODECS", ((".mp4", "none"),))
-    with pytest.raises(OSError, match="disk full"):
-        write_video(tmp_path / "v", 2, lambda t: np.zeros((40, 40, 3), np.uint8), 5)
+    with pytest.raises(ClipError, match="disk is full"):
+        run(clip, tmp_path / "out", "still")
+    assert len(masks_in(tmp_path / "out")) == T

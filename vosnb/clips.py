@@ -54,7 +54,8 @@ class Clip:
 
     frames: sequence of T (H, W, 3) uint8 RGB frames.
     masks: sequence of T (H, W) uint8 index masks, None where a frame is not annotated.
-    info: what else is known: "difficulty", "fps", "seen" ({object: was its category seen in training}),
+    info: what else is known: "difficulty", "fps", "names" (of the frames' files), "seen" ({object: was its category
+        seen in training}),
         "ids" (the objects' ids in the data set, where its masks had to be renumbered to 1..K).
 
     Raises ClipError if there are not as many masks as frames, or no frames at all.
@@ -168,7 +169,8 @@ class Clip:
 
     def subclip(self, start: int = 0, stop: int | None = None) -> "Clip":
         """Frames start..stop-1 as a clip; indices count as in a slice."""
-        return replace(self, frames=self.frames[start:stop], masks=self.masks[start:stop])
+        info = {key: value[start:stop] if key == "names" else value for key, value in self.info.items()}
+        return replace(self, frames=self.frames[start:stop], masks=self.masks[start:stop], info=info)
 
 
 def _each(items, change):
@@ -266,8 +268,9 @@ def open_clip(path: str | Path, mask: str | Path | np.ndarray | None = None) -> 
     """
     path = Path(path).expanduser()
     if path.is_dir():
-        frames, info = consecutive(image_files(path)), {}
+        frames = consecutive(image_files(path))
         names = [p.stem for p in frames]
+        info = {"names": names}
     elif path.exists():
         video = Video(path)
         frames, info = Lazy(video.length, video.frame), {"fps": video.fps}

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from tqdm import tqdm
@@ -26,6 +25,7 @@ from vosnb.features import default_device
 from vosnb.lesson import live
 from vosnb.show import overlay
 from vosnb.trackers import Tracker, make_tracker, segment
+from vosnb.video import Video, write_video
 
 SAVE_EVERY = 20.0  # seconds between two copies of the tracker: what a killed run has to do again, at most
 OVERLAY_HEIGHT = 360  # pixels; small clips are magnified to it
@@ -65,8 +65,7 @@ def run(clip: Clip, out: str | Path, tracker: str = "matching", settings: dict |
                 break
     if done == len(clip):
         resume.unlink(missing_ok=True)
-    speed = clip.info.get("fps") or FPS
-    return done, write_video(out / "overlay", len(files[:done]), lambda t: _picture(clip, files, t), speed)
+    return done, write_overlay(clip, files[:done], out)
 
 
 def _identity(clip: Clip, tracker: str, settings: dict) -> dict:
@@ -130,28 +129,20 @@ def _finish_the_frame() -> Iterator[Callable[[], bool]]:
             signal.signal(which, handler)
 
 
-def _picture(clip: Clip, files: Sequence[Path], t: int) -> np.ndarray:
-    return overlay(clip.frames[t], read_mask(files[t]), scale=OVERLAY_HEIGHT / clip.size[0])
+def write_overlay(clip: Clip, files: Sequence[Path], out: Path) -> Path:
+    """Write `overlay.mp4` into `out`, or another format where that fails; files: the masks of frames 0, 1, ...
 
-
-def write_video(path: Path, length: int, picture: Callable[[int], np.ndarray], fps: float) -> Path:
-    """Write pictures 0..length-1, (H, W, 3) uint8 RGB, as a video in the first format that works here.
-
-    path: without suffix. Returns the file. Raises OSError when no format works.
+    Returns the video. Raises ClipError when no format works.
     """
     for suffix, codec in CODECS:
-        file = path.with_suffix(suffix)
-        writer = None
-        for t in tqdm(range(length), desc=file.name, unit="frame", leave=False, disable=not live()):
-            image = picture(t)
-            image = image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2, ::-1]  # even sides, as codecs want; BGR
-            if writer is None:
-                writer = cv2.VideoWriter(str(file), cv2.VideoWriter_fourcc(*codec), fps, image.shape[1::-1])
-                if not writer.isOpened():
-                    break
-            writer.write(np.ascontiguousarray(image))
-        writer.release()
-        if cv2.VideoCapture(str(file)).read()[0]:
-            return file
-        file.unlink(missing_ok=True)
-    raise OSError(f"no video could be written to {path.parent}: is the disk full? The masks are all there.")
+        video = out / f"overlay{suffix}"
+        frames = tqdm(files, "overlay", unit="frame", leave=False, disable=not live())
+        scale = OVERLAY_HEIGHT / clip.size[0]
+        pictures = (overlay(clip.frames[t], read_mask(file), scale=scale) for t, file in enumerate(frames))
+        try:
+            write_video(video, pictures, clip.info.get("fps") or FPS, codec)
+            Video(video)
+            return video
+        except ClipError:
+            video.unlink(missing_ok=True)
+    raise ClipError(f"No video could be written to {out}, perhaps the disk is full; the masks are all there.")

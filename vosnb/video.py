@@ -54,14 +54,16 @@ class Video:
         return self._kept[t].copy()
 
 
-def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float = 24) -> None:
-    """Write (H, W, 3) uint8 RGB frames to a video file, .mp4 (MPEG-4) or .avi (motion JPEG); both lose a little.
+def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float = 24, codec: str | None = None) -> None:
+    """Write (H, W, 3) uint8 RGB frames to a video file; all formats lose a little, and an odd last row or column.
+
+    codec: four letters; default MPEG-4 ("mp4v") in .mp4, motion JPEG ("MJPG") in .avi. Browsers play "vp09" in .mp4.
 
     Raises ClipError if OpenCV cannot write such a file there.
     """
     path, writer = Path(path), None
     path.parent.mkdir(parents=True, exist_ok=True)
-    code = cv2.VideoWriter_fourcc(*("MJPG" if path.suffix == ".avi" else "mp4v"))
+    code = cv2.VideoWriter_fourcc(*(codec or ("MJPG" if path.suffix == ".avi" else "mp4v")))
     for frame in frames:
         if writer is None:
             writer = cv2.VideoWriter(str(path), code, fps, frame.shape[1::-1])
