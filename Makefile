@@ -40,7 +40,7 @@ $(STAMP): requirements.txt pyproject.toml $(BROKEN)
 
 # JupyterLab refuses to run as root, as people do in containers, unless told that it may.
 lab: $(STAMP)
-	JUPYTER_CONFIG_PATH="$(CURDIR)/notebooks" $(PY) -m jupyter lab --ServerApp.root_dir="$(CURDIR)" \
+	JUPYTER_CONFIG_PATH="$(CURDIR)/jupyter" $(PY) -m jupyter lab --ServerApp.root_dir="$(CURDIR)" \
 	  $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_ARGS) notebooks/00_start_here.ipynb
 
 test: $(STAMP)

@@ -1,0 +1,165 @@
+"""The command `vosnb`: every subcommand is a thin call of a function elsewhere, loaded when it is needed."""
+
+from pathlib import Path
+
+import click
+
+import vosnb
+
+TRACKER = "still, histogram or matching; with settings as in matching:memory=first:every=3."
+
+
+class Course(click.Group):
+    """Shows the mistakes that vosnb knows as one sentence, without a traceback."""
+
+    def invoke(self, ctx):
+        try:
+            return super().invoke(ctx)
+        except (ValueError, FileNotFoundError) as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=Course, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(vosnb.__version__, prog_name="vosnb")
+def main():
+    """A course in how a video segmenter adapts to this object in this video."""
+
+
+# ------------------------------------------------------------------------------------------------ for students
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+def start(folder):
+    """Copy the lessons, without solutions, to FOLDER, where you work."""
+    from vosnb import course
+
+    for said in course.start(folder):
+        click.echo(said)
+
+
+@main.command()
+@click.argument("lesson")
+@click.argument("folder", type=click.Path(path_type=Path), default=".")
+def reset(lesson, folder):
+    """Put a fresh copy of LESSON (its number) into FOLDER; your old copy is kept beside it."""
+    from vosnb import course
+
+    click.echo(course.reset(lesson, folder))
+
+
+@main.command()
+def doctor():
+    """Check that lessons will run here; each failure comes with its cure."""
+    from vosnb import doctor
+
+    raise SystemExit(doctor.main())
+
+
+# --------------------------------------------------------------------------------------- trackers, scores, data
+
+
+@main.command()
+@click.argument("clip", type=click.Path(path_type=Path))
+@click.option("--mask", required=True, type=click.Path(path_type=Path), help="First mask (PNG), or a folder of masks.")
+@click.option("--tracker", default="matching", show_default=True, help=TRACKER)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Where masks and overlay video go.")
+def run(clip, mask, tracker, out):
+    """Follow the objects of a first mask through CLIP, a folder of frames or a video file.
+
+    Writes one palette PNG a frame and an overlay video to look at. Ctrl-C keeps what is done; the same command goes on.
+    """
+    from vosnb.benchmark import parse_tracker
+    from vosnb.clips import open_clip
+    from vosnb.run import run
+
+    clip = open_clip(clip, mask)
+    done, video = run(clip, out, *parse_tracker(tracker))
+    if done < len(clip):
+        click.echo(f"Stopped after {done} of {len(clip)} frames; the same command goes on. So far: {video}")
+        raise SystemExit(130)
+    click.echo(f"{done} masks are in {out}; look at {video}")
+
+
+@main.command()
+@click.option("--tracker", "trackers", required=True, help=f"One or several, between commas: {TRACKER}")
+@click.option("--data", "dataset", default="embedded", show_default=True, help="embedded, davis2017, ... or a folder.")
+@click.option("--split", default="test", show_default=True, help="Also generated:START:COUNT.")
+@click.option("--objects", type=click.Choice(["first", "all", "each"]), help="Which objects are followed at a time.")
+@click.option(
+    "--json", "file", type=click.Path(path_type=Path), help="Keep the table, and go on with it if it is there."
+)
+@click.option("--limit", type=click.IntRange(1), help="No more than this many clips.")
+def bench(trackers, dataset, split, objects, file, limit):
+    """Run trackers over a data set and tabulate J, F, frames/s and memory."""
+    from vosnb import benchmark
+
+    results = benchmark.bench(trackers, dataset, split, objects, file, limit)
+    click.echo(benchmark.table(results))
+
+
+@main.command()
+@click.argument("what", type=click.Choice(["matching"]))
+@click.option("--steps", type=click.IntRange(1), help="Batches; default as for the shipped weights.")
+@click.option("--out", type=click.Path(path_type=Path), help="Weights file; default the shipped one.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--resume", is_flag=True, help="Go on from the last checkpoint of a run that was stopped.")
+def train(what, steps, out, seed, resume):
+    """Train the weights of WHAT on generated clips."""
+    from vosnb.training import matching
+
+    given = {"steps": steps, "out": out}
+    file = matching.train(seed=seed, resume=resume, **{k: v for k, v in given.items() if v is not None})
+    click.echo(f"Weights are in {file}")
+
+
+@main.command()
+@click.argument("name", type=click.Choice(["davis2016", "davis2017", "davis2017-full"]))
+@click.option("--to", "target", type=click.Path(path_type=Path), help="Folder; default $VOSNB_DATA or ~/.cache/vosnb.")
+@click.option("--url", help="Another address of the same archive: a mirror, or file:///... for a copy you have.")
+@click.option("--sha256", help="Accept the archive with this checksum instead of the known one.")
+def data(name, target, url, sha256):
+    """Download a data set from its owners; a download that was cut off goes on."""
+    from vosnb.downloads import fetch
+
+    click.echo(f"{name} is in {fetch(name, target, url, sha256)}")
+
+
+# ------------------------------------------------------------------------------------------------- for teachers
+
+
+@main.command()
+@click.argument("out", type=click.Path(path_type=Path))
+def student(out):
+    """Write the student edition (lessons without solutions) into the folder OUT."""
+    from vosnb import course
+
+    for notebook in course.student(out):
+        click.echo(notebook)
+
+
+@main.command()
+@click.argument("lessons", nargs=-1)
+@click.option("--execute/--no-execute", default=True, help="Without executing, unchanged cells keep their outputs.")
+def build(lessons, execute):
+    """Make notebooks from their text sources: all, or LESSONS by number."""
+    from vosnb import course
+
+    for name in course.build(lessons or None, execute=execute):
+        click.echo(f"notebooks/{name}.ipynb")
+
+
+@main.command()
+@click.argument("lessons", nargs=-1)
+@click.option("--jobs", type=click.IntRange(1), default=2, show_default=True, help="Lessons at a time.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A lesson parameter, e.g. MAX_CLIPS=1.")
+def course(lessons, jobs, settings):
+    """Run lessons headless and print seconds, memory, size and result of each."""
+    from vosnb import course
+
+    rows = course.run_course(lessons or None, course.parse_parameters(settings), jobs=jobs)
+    raise SystemExit(any(row["result"] != "ok" for row in rows))
+
+
+if __name__ == "__main__":
+    main()
