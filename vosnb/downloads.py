@@ -1,0 +1,224 @@
+"""`vosnb data davis2016|davis2017|davis2017-full`: fetch DAVIS from its owners, once, and never half of it.
+
+A cut connection is taken up again where it broke, within a run or in the next one. The archive must have the checksum
+below before anything is unpacked, and the data set appears under its name only when it is complete.
+
+Where the checksums come from: those of DAVIS 2017 from TensorFlow Datasets (tensorflow_datasets/video/davis/
+checksums.tsv), which fetches the same addresses; that of DAVIS 2016 from its owners' script (fperazzi/davis-2017 at
+49d9387, data/get_davis.sh). If the owners publish other files, `fetch` refuses them and says how to accept them.
+"""
+
+import hashlib
+import http.client
+import shutil
+import stat
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from tqdm import tqdm
+
+from vosnb.masks import ClipError
+from vosnb.paths import cache_dir
+
+TERMS = """\
+DAVIS belongs to its authors, not to this project; see https://davischallenge.org for their terms. No licence file for
+the frames and masks is known to us: treat them as CC BY-NC 4.0 (credit, no commercial use). In publications cite
+F. Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object Segmentation", CVPR 2016, and for
+DAVIS 2017 also J. Pont-Tuset et al., "The 2017 DAVIS Challenge on Video Object Segmentation", arXiv 1704.00675."""
+
+ATTEMPTS = 5  # in a row that bring nothing new before we give up
+PAUSE = 2.0  # seconds between attempts
+CHUNK = 1 << 18  # bytes
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A zip file of its owners: address, "algorithm:hex digest", and about how many megabytes it has."""
+
+    url: str
+    checksum: str
+    megabytes: int
+
+
+_ETH = "https://data.vision.ee.ethz.ch/csergi/share/davis/"
+DATASETS = {
+    "davis2016": Archive(
+        "https://graphics.ethz.ch/Downloads/Data/Davis/DAVIS-data.zip",
+        "md5:464ebb594dcbc34e012487f4cd0f8213",
+        1900,
+    ),
+    "davis2017": Archive(
+        _ETH + "DAVIS-2017-trainval-480p.zip",
+        "sha256:e3d0b5b77c3d031b000a19e0e25e3e2cac65d183755601bc2cf066df1a2aa492",
+        833,
+    ),
+    "davis2017-full": Archive(
+        _ETH + "DAVIS-2017-trainval-Full-Resolution.zip",
+        "sha256:519494b320e7a333b98188e0f44e028f379c3312a1fc1a3e8bddd64b2c9ecfaf",
+        2957,
+    ),
+}
+
+
+def fetch(
+    name: str,
+    target: str | Path | None = None,
+    url: str | None = None,
+    sha256: str | None = None,
+    progress: bool = True,
+) -> Path:
+    """Download and unpack a data set, unless it is there already, and return its folder.
+
+    name: a key of DATASETS. target: where to, default `cache_dir()/name`, where `load(name)` looks.
+    url: another address of the same archive (a mirror, "file:///..." for a copy that you have). sha256: accept the
+    archive with this checksum instead of the known one.
+
+    Raises ClipError if the name is unknown, the server or the connection fails, the archive is not the one expected or
+    not safe to unpack, or the disk is full. What was downloaded before a failed connection is kept for the next call.
+    """
+    if name not in DATASETS:
+        raise ClipError(f"There is no data set '{name}' to download; choose one of {', '.join(DATASETS)}.")
+    archive = DATASETS[name]
+    target = Path(target) if target else cache_dir() / name
+    if (target / "JPEGImages").is_dir():
+        print(f"{name} is already in {target}.")
+        return target
+    if target.exists() and any(target.iterdir()):
+        raise ClipError(f"{target} exists and is not a DAVIS data set; move it away or choose another target.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+
+    url = url or archive.url
+    print(f"{name}: {url} -> {target}\n{TERMS}")
+    part = target.parent / f"{name}.zip.part"
+    _download(url, part, progress)
+    _verify(part, f"sha256:{sha256.lower()}" if sha256 else archive.checksum)
+    _unpack(part, target, progress)
+    part.unlink()
+    return target
+
+
+# ------------------------------------------------------------------------------------------------------ downloading
+
+
+def _download(url: str, part: Path, progress: bool) -> None:
+    """Bring `part` to the length of the file at `url`, starting from what it holds."""
+    failures = 0
+    while True:
+        before = part.stat().st_size if part.exists() else 0
+        try:
+            if _transfer(url, part, progress):
+                return
+            reason = "it was cut off"
+        except urllib.error.HTTPError as error:
+            if error.code < 500:
+                raise ClipError(
+                    f"{url} answers {error.code} {error.reason}; see https://davischallenge.org whether the archive "
+                    "has moved, and give its new address as url."
+                ) from None
+            reason = f"the server answers {error.code}"
+        except (OSError, http.client.HTTPException) as error:  # URLError and timeouts are OSErrors
+            reason = str(getattr(error, "reason", error))
+        now = part.stat().st_size if part.exists() else 0
+        failures = 0 if now > before else failures + 1
+        if failures == ATTEMPTS:
+            raise ClipError(
+                f"The connection to {url} failed {ATTEMPTS} times ({reason}) after {now / 1e6:.1f} MB; check the "
+                "network and run the same command again, it goes on from there."
+            )
+        time.sleep(PAUSE)
+
+
+def _transfer(url: str, part: Path, progress: bool) -> bool:
+    """One connection: append to `part` what it lacks; whether it is complete."""
+    have = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    try:
+        response = urllib.request.urlopen(request, timeout=30)
+    except urllib.error.HTTPError as error:
+        if error.code != 416:  # nothing beyond what we have
+            raise
+        if error.headers.get("Content-Range", "").rpartition("/")[2] == str(have):
+            return True
+        part.unlink()
+        return False
+    with response:
+        resumed = response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+        if not resumed:
+            have = 0  # the server sends the file from its start
+        length = response.headers.get("Content-Length")
+        total = have + int(length) if length else None
+        _require_space(part.parent, (total or 0) - have)
+        bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, desc="download", disable=not progress)
+        with open(part, "ab" if resumed else "wb") as file, bar:
+            while chunk := response.read(CHUNK):
+                file.write(chunk)
+                bar.update(len(chunk))
+    return total is None or part.stat().st_size == total
+
+
+def _require_space(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise ClipError(
+            f"{folder} has {free / 1e9:.1f} GB free but {needed / 1e9:.1f} GB are needed; free some space, or point "
+            "the environment variable VOSNB_DATA to a larger disk."
+        )
+
+
+def _verify(part: Path, checksum: str) -> None:
+    """Raise ClipError, and drop the file, unless it has the checksum."""
+    algorithm, _, expected = checksum.partition(":")
+    with open(part, "rb") as file:
+        found = hashlib.file_digest(file, algorithm).hexdigest()
+    if found == expected:
+        return
+    with open(part, "rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    part.unlink()
+    raise ClipError(
+        f"The archive has the {algorithm} checksum {found}, not {expected}: it was damaged on the way or replaced, and "
+        f"has been removed. Download again; if its owners confirm a new archive, pass its sha256 ({sha256})."
+    )
+
+
+# -------------------------------------------------------------------------------------------------------- unpacking
+
+
+def _unpack(part: Path, target: Path, progress: bool) -> None:
+    """Unpack next to `target` and rename, so that `target` is either complete or not there."""
+    half = target.parent / f".{target.name}.unpacking"
+    shutil.rmtree(half, ignore_errors=True)  # of a run that was interrupted
+    try:
+        with zipfile.ZipFile(part) as archive:
+            members = archive.infolist()
+            for member in members:
+                _require_safe(member)
+            _require_space(target.parent, sum(member.file_size for member in members))
+            for member in tqdm(members, desc="unpack", unit="file", disable=not progress):
+                archive.extract(member, half)  # checks the CRC of each file
+        root = next((folder for folder in (half, *half.glob("*/")) if (folder / "JPEGImages").is_dir()), None)
+        if root is None:
+            raise ClipError("The archive has no folder JPEGImages, so it is not DAVIS; check the url.")
+        if target.is_dir():
+            target.rmdir()  # it is empty
+        root.rename(target)
+    except (zipfile.BadZipFile, EOFError) as error:
+        part.unlink()
+        raise ClipError(f"The archive is damaged ({error}) and has been removed; download it again.") from None
+    finally:
+        shutil.rmtree(half, ignore_errors=True)
+
+
+def _require_safe(member: zipfile.ZipInfo) -> None:
+    """Raise ClipError for what would land outside the target, or is a link."""
+    path = PurePosixPath(member.filename.replace("\\", "/"))
+    outside = path.is_absolute() or ".." in path.parts or ":" in member.filename
+    if outside or stat.S_ISLNK(member.external_attr >> 16):
+        raise ClipError(
+            f"The archive holds '{member.filename}', {'a path outside' if outside else 'a link in'} the target folder; "
+            "nothing was unpacked. Get the archive from its owners."
+        )
