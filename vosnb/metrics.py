@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-VOID = 255  # index masks: pixels that nobody is judged on
+from vosnb.masks import VOID, object_ids
 
 
 def jaccard(gt, pred, void=None):
@@ -233,7 +233,7 @@ def score_clip(
     if len(truth) != len(predictions):
         raise ValueError(f"the clip has {len(truth)} frames but there are {len(predictions)} predicted masks")
     if n_objects is None:
-        n_objects = max((k for mask in truth if mask is not None for k in _ids(mask)), default=0)
+        n_objects = max((k for mask in truth if mask is not None for k in object_ids(mask)), default=0)
     frames = tuple(t for t, mask in enumerate(truth) if mask is not None and 0 < t < len(truth) - 1)
     if not frames or n_objects == 0:
         raise ValueError(
@@ -244,18 +244,13 @@ def score_clip(
     J, F = np.full((2, n_objects, len(frames)), np.nan)
     for i, t in enumerate(frames):
         gt, pred = np.asarray(truth[t]), np.asarray(predictions[t])
-        if unknown := [k for k in _ids(pred) if k > n_objects]:
+        if unknown := [k for k in object_ids(pred) if k > n_objects]:
             raise ValueError(f"frame {t} is predicted to hold object {unknown[0]}, but the clip has {n_objects}")
         for k in range(1, n_objects + 1):
             if appearances.get(k, 0) < t:
                 J[k - 1, i] = jaccard(gt == k, pred == k, gt == VOID)
                 F[k - 1, i] = boundary_f(gt == k, pred == k, gt == VOID)
     return ClipScores(J, F, frames)
-
-
-def _ids(mask):
-    """The object ids in an index mask."""
-    return [k for k in np.flatnonzero(np.bincount(np.ravel(mask))).tolist() if k not in (0, VOID)]
 
 
 def youtube_vos_g(J, F, seen) -> dict[str, float]:
