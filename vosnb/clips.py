@@ -330,7 +330,7 @@ def read_davis(root: Path, split: str, limit: int | None = None, resolution: str
 
 
 def _davis_clip(root: Path, name: str, resolution: str, info: dict) -> Clip:
-    frames = consecutive(image_files(folder_or_error(root / "JPEGImages" / resolution / name, "folder of frames")))
+    frames = image_files(folder_or_error(root / "JPEGImages" / resolution / name, "folder of frames"))
     masks = {p.stem: p for p in (root / "Annotations" / resolution / name).glob("*.png")}
     orphans = sorted(masks.keys() - {p.stem for p in frames})
     if orphans:
@@ -340,7 +340,7 @@ def _davis_clip(root: Path, name: str, resolution: str, info: dict) -> Clip:
         )
     if "seen" in info:
         info["seen"] = {int(k): v for k, v in info["seen"].items()}  # json has string keys only
-    return clip_of(name, frames, [masks.get(p.stem) for p in frames], info)
+    return clip_of(name, consecutive(frames), [masks.get(p.stem) for p in frames], info)
 
 
 def write_davis(

@@ -130,7 +130,7 @@ def read_ovis(root: Path, split: str, limit: int | None = None) -> list[Clip]:
     visible have an empty mask; videos without annotations (the public "valid" and "test") have none at all.
 
     Raises ClipError for an unknown split or a damaged json file, if a video's folder is missing, and, when a mask is
-    read, for run lengths that do not fit the frame or if pycocotools, which decodes them, is not installed.
+    read, for run lengths that do not fill the frame.
     """
     file = split_or_error(root, split, _annotation_files(root))
     content = _read_json(file, "videos", whole=True)
@@ -175,25 +175,33 @@ def _ovis_clip(root: Path, split: str, file: Path, video: dict, annotations: lis
     return clip_of(name, frames, list(range(len(frames))) if annotations else [None] * len(frames), info, painted)
 
 
-def _run_lengths():
-    try:
-        from pycocotools import mask
-    except ImportError:
-        raise ClipError("OVIS masks are run lengths, which pycocotools decodes; pip install pycocotools.") from None
-    return mask
-
-
 def _decode(segmentation: dict, size: tuple[int, int], where: str) -> np.ndarray:
-    """The (H, W) bool mask of one object; run lengths are down the columns, as text or as a list of numbers."""
-    coco = _run_lengths()
+    """The (H, W) bool mask of one object. Its run lengths, first of background, go down the columns."""
     try:
-        if tuple(segmentation["size"]) != size:
-            raise ValueError(f"{segmentation['size']} is not the video's size {list(size)}")
-        if isinstance(segmentation["counts"], list):
-            segmentation = coco.frPyObjects(segmentation, *size)
-        return coco.decode(segmentation).astype(bool)
-    except (ValueError, TypeError, KeyError) as error:
+        runs = segmentation["counts"]
+        runs = _runs_of_text(runs) if isinstance(runs, str) else runs
+        flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
+        return flat.reshape(size[::-1]).T
+    except (ValueError, TypeError, KeyError, IndexError) as error:
         raise ClipError(f"A mask in {where} cannot be decoded ({error}); download the file again.") from None
+
+
+def _runs_of_text(text: str) -> list[int]:
+    """The numbers in COCO's text form of run lengths.
+
+    A number is written in groups of five bits, low ones first, a character (from code 48) a group; bit 5 says that more
+    follow, bit 4 of the last that it is negative. From the fourth on they are differences to the last but one.
+    """
+    runs, number, shift = [], 0, 0
+    for character in text:
+        bits = ord(character) - 48
+        number |= (bits & 31) << shift
+        shift += 5
+        if not bits & 32:
+            number -= bool(bits & 16) << shift
+            runs.append(number + (runs[-2] if len(runs) > 2 else 0))
+            number, shift = 0, 0
+    return runs
 
 
 def write_ovis(clip: Clip, root: Path, split: str = "train", quality: int = 95) -> None:
@@ -201,7 +209,7 @@ def write_ovis(clip: Clip, root: Path, split: str = "train", quality: int = 95) 
 
     Void has no place in this layout and becomes background. Frames are JPEG.
     """
-    coco, root = _run_lengths(), Path(root)
+    root = Path(root)
     names = [f"{clip.name}/img_{t:07d}.jpg" for t in range(1, len(clip) + 1)]
     for name, frame in zip(names, clip.frames, strict=True):
         write_frame(root / split / name, frame, quality)
@@ -218,8 +226,9 @@ def write_ovis(clip: Clip, root: Path, split: str = "train", quality: int = 95) 
     def run_lengths(mask, k):
         if mask is None or not (mask == k).any():
             return None
-        code = coco.encode(np.asfortranarray(mask == k, dtype=np.uint8))
-        return {"size": [h, w], "counts": code["counts"].decode()}
+        flat = (mask == k).T.ravel()
+        ends = np.flatnonzero(np.diff(flat)) + 1
+        return {"size": [h, w], "counts": np.diff([0, *([0] if flat[0] else []), *ends, flat.size]).tolist()}
 
     for k in clip.objects:
         category = category_ids.setdefault(clip.info.get("categories", {}).get(k, "object"), len(category_ids) + 1)
