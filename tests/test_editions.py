@@ -1,0 +1,46 @@
+"""The course run headless, twice: as shipped, within its budgets, and as students get it, with other parameters.
+
+Slow, as it runs every lesson, two at a time: run it alone, not beside other tests.
+"""
+
+import re
+
+import nbformat
+import pytest
+
+from vosnb import course
+from vosnb.paths import NOTEBOOKS
+
+
+def printed(notebook):
+    cells = (cell for cell in notebook.cells if cell.cell_type == "code")
+    return "".join(output.get("text", "") for cell in cells for output in cell.outputs)
+
+
+def results(rows):
+    return {row["lesson"]: row["result"] for row in rows}
+
+
+@pytest.fixture(scope="module")
+def expected():
+    return dict.fromkeys(course.lessons(), "ok")
+
+
+def test_the_course_runs_within_its_budgets(expected):
+    rows = course.run_course()
+    assert results(rows) == expected
+    slowest_first = sorted((row["seconds"] for row in rows), reverse=True)
+    assert all(seconds <= 90 for seconds in slowest_first[:2])
+    assert all(seconds <= 60 for seconds in slowest_first[2:])
+    assert all(row["memory_mb"] <= 1500 for row in rows)
+    assert all((NOTEBOOKS / f"{row['lesson']}.ipynb").stat().st_size < 2e6 for row in rows)
+
+
+def test_the_student_edition_runs_unsolved_and_with_other_parameters(expected, tmp_path):
+    course.student(tmp_path / "student")
+    parameters = {"MAX_CLIPS": 1, "SEED": 1}
+    assert results(course.run_course(parameters=parameters, root=tmp_path / "student", out=tmp_path)) == expected
+    for name in expected:
+        ran = nbformat.read(tmp_path / "course" / f"{name}.ipynb", as_version=4)
+        exercises = sum("exercise" in cell.metadata.get("tags", []) for cell in ran.cells)
+        assert len(re.findall(r"^· [^·]*?not\s+solved", printed(ran), re.MULTILINE)) == exercises, name
