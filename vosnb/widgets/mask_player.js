@@ -32,16 +32,18 @@ function render({ model, el }) {
   const choices = names.map((name, i) => node("button", { type: "button", title: `${name} alone (${i + 1})` }, name));
   const side = node("button", { type: "button", title: "all masks side by side (s)" }, "side by side");
   const fill = node("button", { type: "button", title: "tint the objects (f)" }, "fill");
-  const alpha = node("input", { type: "range", min: 0, max: 1, step: 0.05, "aria-label": "opacity", title: "opacity (+ \u2212)" });
+  const alpha = node("input", { type: "range", min: 0, max: 1, step: 0.05 });
   const curve = drawCurve(get("scores"), last, get("series"), get("dashes"));
+  const axis = node("div", { class: "axis faint", "aria-hidden": "true" }, ...["1", get("score"), "0"].map((text) => node("span", {}, text)));
+  const opacity = node("label", { title: "opacity of the tint (+ \u2212)" }, "opacity ", alpha);
   const masks = node("span", { class: "choices", role: "group", "aria-label": "masks" }, ...choices, side);
   const root = node(
     "div",
     { class: "vosnb", tabindex: 0, role: "group", "aria-label": get("alt"), "data-lm-suppress-shortcuts": "true" },
     node("div", { class: "panels" }, ...panels.map((panel) => panel.figure)),
-    ...(curve ? [node("div", { class: "curve", title: `${get("score")}: click to go there` }, curve.svg)] : []),
+    ...(curve ? [node("div", { class: "curve", title: "click to go there" }, axis, curve.svg)] : []),
     node("div", { class: "bar" }, play, slider, position),
-    node("div", { class: "bar" }, ...(several ? [masks] : []), ...(names[0] ? [fill, alpha] : [])),
+    node("div", { class: "bar" }, ...(several ? [masks] : []), ...(names[0] ? [fill, opacity] : [])),
     node("small", { class: "hint" }, HINT),
   );
   el.append(root);
@@ -106,7 +108,7 @@ function render({ model, el }) {
     model.set("side_by_side", false);
     set("chosen", names[i]);
   };
-  const opacity = (step) => set("alpha", Math.max(0, Math.min(1, Math.round(20 * get("alpha") + step) / 20)));
+  const fade = (step) => set("alpha", Math.max(0, Math.min(1, Math.round(20 * get("alpha") + step) / 20)));
   const toggle = (name) => set(name, !get(name));
   const keys = {
     ArrowLeft: () => go(get("frame") - 1),
@@ -116,9 +118,9 @@ function render({ model, el }) {
     " ": () => playing(!timer),
     s: () => several && toggle("side_by_side"),
     f: () => toggle("fill"),
-    "+": () => opacity(1),
-    "=": () => opacity(1),
-    "-": () => opacity(-1),
+    "+": () => fade(1),
+    "=": () => fade(1),
+    "-": () => fade(-1),
   };
   for (let i = 0; i < 9; i++) keys[i + 1] = () => choose(i);
   root.addEventListener("keydown", (event) => {

@@ -95,7 +95,7 @@ class MaskPlayer(base.Widget):
         number = f"  {self.score} {scores[t]:.2f}" if scores and scores[t] is not None else ""
         return name + number + ("  (no mask here)" if name and self._masks[name][t] is None else "")
 
-    def _strip(self, width: int, t: int, height: int = 64) -> np.ndarray:
+    def _strip(self, width: int, t: int, height: int = 76) -> np.ndarray:
         """The score curves over the frames with a cursor at frame t, or the position alone where there are none."""
         last = max(1, len(self._frames) - 1)
         sheet = Image.new("RGB", (width, height if any(self.scores) else 22), "white")
@@ -105,7 +105,7 @@ class MaskPlayer(base.Widget):
             return np.array(sheet)
 
         def place(i, value):
-            return 40 + i / last * (width - 48), 4 + (1 - value) * (height - 26)
+            return 40 + i / last * (width - 48), 10 + (1 - value) * (height - 34)
 
         for value in (0, 1):
             pen.line([place(0, value), place(last, value)], "#CCCCCC")

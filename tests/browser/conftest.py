@@ -1,0 +1,149 @@
+"""Chromium, and a real JupyterLab of its own for it: free port, own HOME, settings and runtime directory."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import nbformat
+import pytest
+
+from vosnb.paths import ROOT
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+
+
+def missing(what: str):
+    """Skip, or fail where CI is set: there, a browser that is missing must not pass unnoticed."""
+    message = (
+        f"{what} is missing, so the widgets were not tried in a browser: install Debian's chromium and playwright."
+    )
+    pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Headless Chromium, driven by playwright."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        missing("playwright")
+    if CHROMIUM is None:
+        missing("chromium")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser):
+    """A fresh page; the test fails if anything on it threw an error."""
+    page = browser.new_page(viewport={"width": 1000, "height": 900})
+    errors = []
+    page.on("pageerror", lambda error: errors.append(error))
+    yield page
+    page.close()
+    assert not errors, errors
+
+
+class Lab:
+    """A running JupyterLab: `open` a notebook made of cells, run it, look at it."""
+
+    def __init__(self, url: str, root, runtime):
+        self.url, self.root, self.runtime = url, root, runtime
+
+    def api(self, path: str, method: str = "GET"):
+        request = urllib.request.Request(f"{self.url}/api/{path}?token=t", method=method)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.loads(answer.read() or "null")
+
+    def open(self, page, name: str, *cells: str):
+        """Write a notebook with these code cells, open it in `page`, run all of it, wait until the kernel rests."""
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
+        notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        nbformat.write(notebook, self.root / name)
+        page.goto(f"{self.url}/lab/tree/{name}?token=t&reset")
+        page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]', timeout=60_000)
+        page.evaluate(
+            """async () => {
+                const app = window.jupyterapp;
+                await app.restored;
+                const panel = app.shell.currentWidget;
+                await panel.context.ready;
+                await panel.sessionContext.ready;
+                await panel.sessionContext.session.kernel.info;
+                await app.commands.execute("notebook:run-all-cells");
+            }"""
+        )
+
+    def evaluate(self, name: str, expression: str):
+        """The value of a Python expression in the notebook's kernel."""
+        from jupyter_client import BlockingKernelClient
+
+        kernel = next(session["kernel"]["id"] for session in self.api("sessions") if session["path"] == name)
+        client = BlockingKernelClient(connection_file=str(self.runtime / f"kernel-{kernel}.json"))
+        client.load_connection_file()
+        client.start_channels()
+        try:
+            client.wait_for_ready(timeout=30)
+            ask = {"value": f"__import__('json').dumps({expression})"}
+            reply = client.execute("", user_expressions=ask, store_history=False, reply=True, timeout=30)
+            answer = reply["content"]["user_expressions"]["value"]
+            assert answer["status"] == "ok", answer
+            return json.loads(answer["data"]["text/plain"].strip("'\""))
+        finally:
+            client.stop_channels()
+
+
+@pytest.fixture
+def lab(server):
+    """The running JupyterLab; the kernels that a test started end with it."""
+    yield server
+    for session in server.api("sessions"):
+        server.api(f"sessions/{session['id']}", "DELETE")
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """A real JupyterLab as `make lab` starts it, apart from the reader's own settings."""
+    home = tmp_path_factory.mktemp("lab")
+    root = home / "notebooks"
+    settings = home / "settings" / "@jupyterlab" / "apputils-extension"
+    root.mkdir()
+    settings.mkdir(parents=True)
+    (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {
+        "HOME": str(home),
+        "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
+        "JUPYTER_CONFIG_PATH": str(ROOT / "jupyter"),
+        "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
+    }
+    command = f"""-m jupyterlab --no-browser --allow-root --ip=127.0.0.1 --port={port} --ServerApp.port_retries=0
+        --IdentityProvider.token=t --ServerApp.root_dir={root} --LabApp.expose_app_in_browser=True
+        --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate""".split()
+    with open(home / "log", "w") as log:
+        process = subprocess.Popen([sys.executable, *command], env=environment, stdout=log, stderr=log)
+    try:
+        running = Lab(f"http://127.0.0.1:{port}", root, home / "runtime")
+        for _ in range(300):
+            try:
+                running.api("status")
+                break
+            except OSError:
+                time.sleep(0.2)
+        else:
+            raise RuntimeError(f"JupyterLab did not start:\n{(home / 'log').read_text()[-2000:]}")
+        yield running
+    finally:
+        process.terminate()
+        process.wait(60)
