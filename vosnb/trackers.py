@@ -247,7 +247,7 @@ def segment(tracker: Tracker, clip: Clip, start: int = 0) -> Iterator[tuple[int,
         answer = np.zeros(frame.shape[:2], np.uint8)
         if tracker_started := t > min(arrivals):
             probabilities = tracker.step(frame)
-            answer = probabilities.argmax(0).to(torch.uint8).numpy()
+            answer = probabilities.max(0).indices.to(torch.uint8).numpy()  # argmax(0) takes 25 times as long
         if t in arrivals:
             new = np.where(np.isin(clip.masks[t], arrivals[t]), clip.masks[t], 0).astype(np.uint8)
             (tracker.add if tracker_started else tracker.start)(frame, new)
