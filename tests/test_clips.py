@@ -100,6 +100,7 @@ def test_resizing_keeps_the_aspect_ratio_and_the_ids():
         (np.zeros((2, 4, 4, 3), np.uint8), [None, np.zeros((5, 4), np.uint8)], "Mask 1 .* resize"),
         (np.zeros((2, 4, 4, 3), np.uint8), np.full((2, 4, 4), 300), "Mask 0 .* ids in 0..255"),
         (np.zeros((2, 4, 4, 3), np.uint8), np.full((2, 4, 4), 0.5), "Mask 0 .* ids in 0..255"),
+        (np.zeros((2, 4, 4, 3), np.uint8), np.full((2, 4, 4), 3), "the object ids 3; renumber the objects 1..1"),
     ],
 )
 def test_arrays_that_are_no_clip(frames, ids, message):
@@ -297,7 +298,9 @@ def test_what_is_known_about_clips(davis):
     about = {"pond": {"difficulty": "twins", "seed": 7, "seen": {"1": False}}}
     (davis / "clips.json").write_text(json.dumps({"clips": about}))
     pond, reed = load(davis, "val")
-    assert pond.info == {"difficulty": "twins", "seed": 7, "seen": {1: False}} and reed.info == {}
+    names = [f"{t:05d}" for t in range(12)]
+    assert pond.info == {"difficulty": "twins", "seed": 7, "seen": {1: False}, "names": names}
+    assert reed.info == {"names": names} and reed.subclip(3, 5).info == {"names": ["00003", "00004"]}
 
 
 def test_a_missing_frame(davis):
@@ -355,8 +358,12 @@ def test_gaps_in_the_ids(davis):
         mask[mask == 2] = 1
         mask[0:3, 0:3] = 4
         write_mask(file, mask)
-    with pytest.raises(ClipError, match=r"00000\.png\) has the object ids 1, 4.*renumber"):
-        _ = load(davis, "val")[0].first_mask
+    clip = load(davis, "val")[0]
+    for look in (lambda: clip.first_mask, lambda: clip.objects, lambda: clip.masks[3]):
+        with pytest.raises(ClipError, match=r"0000[03]\.png and its clip have the object ids 1, 4; renumber .* 1\.\.2"):
+            look()
+    with pytest.raises(ClipError, match=r"00000\.png and its clip have the object ids 1, 4"):
+        _ = open_clip(davis / "JPEGImages/480p/pond", davis / "Annotations/480p/pond/00000.png").first_mask
     write_mask(davis / "Annotations/480p/reed/00000.png", np.where(make_clip().masks[6] == 2, 2, 0))
     assert set(np.unique(load(davis, "val")[1].first_mask)) == {0, 2}  # object 1 comes later: no gap
 
@@ -387,7 +394,7 @@ def test_youtube_vos_round_trip(youtube):
     stored = read_mask(youtube / "valid/Annotations/pond/00005.png")
     assert set(np.unique(stored)) == {0, 2, 5, masks.VOID}
     (clip,) = load(youtube, "valid")
-    assert clip.info == {"ids": [5, 2], "categories": {1: "duck", 2: "toad"}}
+    assert clip.info["ids"] == [5, 2] and clip.info["categories"] == {1: "duck", 2: "toad"}
     assert clip.appearances == {1: 0, 2: 5}  # renumbered in the order of their appearance
     assert [t for t, mask in enumerate(clip.masks) if mask is not None] == [0, 5, 10]
     for t in (0, 5, 10):

@@ -15,7 +15,7 @@ import difflib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import pairwise
 from pathlib import Path
 
@@ -79,7 +79,7 @@ class Clip:
     def from_arrays(cls, name: str, frames, masks=None, **info) -> "Clip":
         """A clip of arrays: frames (T, H, W, 3) uint8 RGB, masks (T, H, W) or a list of (H, W) or None.
 
-        Without masks no frame is annotated. Raises ClipError for other shapes or types.
+        Without masks no frame is annotated. Raises ClipError for other shapes or types, and for ids other than 1..K.
         """
         masks = [None] * len(frames) if masks is None else [None if m is None else np.asarray(m) for m in masks]
         clip = cls(name, frames, masks, info)
@@ -95,6 +95,7 @@ class Clip:
                     f"Mask {t} of clip '{name}' is not an array of {clip.size} ids in 0..255; "
                     "resize it with nearest neighbour and renumber its objects."
                 )
+        _require_no_gap([k for m in masks if m is not None for k in object_ids(m)], f"The masks of clip '{name}' have")
         return replace(clip, masks=[None if m is None else m.astype(np.uint8) for m in masks])
 
     def __len__(self):
@@ -111,17 +112,11 @@ class Clip:
         mask, where = self.masks[0], f"The first mask of clip '{self.name}'"
         if isinstance(self.masks, Lazy) and isinstance(self.masks.sources[0], Path):
             where += f" ({self.masks.sources[0]})"
-        found = [] if mask is None else object_ids(mask)
-        if not found:
+        if mask is None or not object_ids(mask):
             fault = "is missing" if mask is None else "is empty: there is nothing to track"
             later = min(self.appearances.values(), default=None)
             cure = "give one with an object in it" if later is None else f"start at one: clip.subclip({later})"
             raise ClipError(f"{where} {fault}; {cure}.")
-        if found != _up_to(len(found)) and self.objects != _up_to(len(self.objects)):  # a gap may be filled later on
-            raise ClipError(
-                f"{where} has the object ids {', '.join(map(str, found))}, and no mask fills the gaps; "
-                f"renumber the objects 1..{len(self.objects)} and save the masks with write_mask."
-            )
         return mask
 
     @cached_property
@@ -182,8 +177,14 @@ def _each(items, change):
     return Lazy(len(items), get, getattr(items, "sources", None))
 
 
-def _up_to(k: int) -> list[int]:
-    return list(range(1, k + 1))
+def _require_no_gap(ids: Iterable[int], who_have: str):
+    """Raise ClipError unless the ids, in any order and however often, are 1..K."""
+    ids = sorted(set(ids))
+    if ids and ids[-1] != len(ids):
+        raise ClipError(
+            f"{who_have} the object ids {', '.join(map(str, ids))}; "
+            f"renumber the objects 1..{len(ids)} and save the masks with write_mask."
+        )
 
 
 # ----------------------------------------------------------------------------------------------- clips from files
@@ -213,8 +214,26 @@ def clip_of(name: str, frames: Sequence, masks: Sequence, info: dict | None = No
         what = masks[t] if isinstance(masks[t], Path) else f"The mask of frame {t}"
         return None if masks[t] is None else fitting(read(masks[t]), what)
 
-    clip = Clip(name, Lazy(len(frames), frame), Lazy(len(masks), mask, masks), info or {})
+    names = {"names": [p.stem for p in frames]} if isinstance(frames[0], Path) else {}
+    clip = Clip(name, Lazy(len(frames), frame), Lazy(len(masks), mask, masks), names | (info or {}))
     return clip
+
+
+def gapless(masks: Sequence, read: Callable = read_mask) -> Callable:
+    """`read` for a clip of these masks, with ClipError if an id is left out that no other mask of the clip has."""
+
+    @cache
+    def everywhere():
+        return {k for source in masks if source is not None for k in object_ids(read(source))}
+
+    def checked(source):
+        mask = read(source)
+        found = object_ids(mask)
+        if found and found[-1] != len(found):
+            _require_no_gap(everywhere(), f"{source if isinstance(source, Path) else 'The mask'} and its clip have")
+        return mask
+
+    return checked
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -285,7 +304,7 @@ def open_clip(path: str | Path, mask: str | Path | np.ndarray | None = None) -> 
             raise ClipError(f"No mask in {mask} is named like a frame ({names[0]}.png ...); rename the masks.")
     elif mask is not None:
         masks[0] = Path(mask) if isinstance(mask, str | Path) else np.array(mask, np.uint8)
-    return clip_of(path.stem, frames, masks, info, lambda m: read_mask(m) if isinstance(m, Path) else m)
+    return clip_of(path.stem, frames, masks, info, gapless(masks, lambda m: read_mask(m) if isinstance(m, Path) else m))
 
 
 def write_folder(clip: Clip, folder: str | Path, suffix: str = ".jpg") -> None:
@@ -340,7 +359,8 @@ def _davis_clip(root: Path, name: str, resolution: str, info: dict) -> Clip:
         )
     if "seen" in info:
         info["seen"] = {int(k): v for k, v in info["seen"].items()}  # json has string keys only
-    return clip_of(name, consecutive(frames), [masks.get(p.stem) for p in frames], info)
+    masks = [masks.get(p.stem) for p in frames]
+    return clip_of(name, consecutive(frames), masks, info, gapless(masks))
 
 
 def write_davis(

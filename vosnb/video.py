@@ -55,20 +55,21 @@ class Video:
 
 
 def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float = 24, codec: str | None = None) -> None:
-    """Write (H, W, 3) uint8 RGB frames to a video file; all formats lose a little, and an odd last row or column.
+    """Write (H, W, 3) uint8 RGB frames to a video file; every codec here loses a little.
 
-    codec: four letters; default MPEG-4 ("mp4v") in .mp4, motion JPEG ("MJPG") in .avi. Browsers play "vp09" in .mp4.
-
+    codec: four letters, by default "mp4v" for .mp4 and "MJPG" for .avi, which every OpenCV has.
     Raises ClipError if OpenCV cannot write such a file there.
     """
     path, writer = Path(path), None
     path.parent.mkdir(parents=True, exist_ok=True)
-    code = cv2.VideoWriter_fourcc(*(codec or ("MJPG" if path.suffix == ".avi" else "mp4v")))
-    for frame in frames:
-        if writer is None:
-            writer = cv2.VideoWriter(str(path), code, fps, frame.shape[1::-1])
-            if not writer.isOpened():
-                raise ClipError(f"{path} cannot be written as a video; use a name that ends in .mp4 or .avi.")
-        writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
-    if writer is not None:
-        writer.release()
+    codec = codec or ("MJPG" if path.suffix == ".avi" else "mp4v")
+    try:
+        for frame in frames:
+            if writer is None:
+                writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), fps, frame.shape[1::-1])
+                if not writer.isOpened():
+                    raise ClipError(f"{path} cannot be written as {codec} video; use a name that ends in .mp4 or .avi.")
+            writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+    finally:
+        if writer is not None:
+            writer.release()
