@@ -111,7 +111,7 @@ def bench(
         "dataset": dataset,
         "split": split if dataset else None,
         "objects": objects,
-        "trackers": {spec: _describe(running[spec], settings) for spec, (_, settings) in makers.items()},
+        "trackers": {spec: describe(running[spec], settings) for spec, (_, settings) in makers.items()},
     }
     store = _Store(json_path, header, names)
 
@@ -361,7 +361,7 @@ def _pretty(results: dict) -> str:
     return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
-def _describe(tracker: Tracker, settings: dict) -> dict:
+def describe(tracker: Tracker, settings: dict) -> dict:
     """What distinguishes a tracker: its settings, the values of its networks, its device."""
     nets = [value for value in vars(tracker).values() if isinstance(value, torch.nn.Module)]
     tensors = [t.detach().cpu().numpy() for net in nets for t in net.state_dict().values()]

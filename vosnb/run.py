@@ -20,8 +20,8 @@ import torch
 from tqdm import tqdm
 
 import vosnb
+from vosnb.benchmark import describe
 from vosnb.clips import Clip, ClipError, read_mask, write_mask
-from vosnb.features import default_device
 from vosnb.lesson import live
 from vosnb.show import overlay
 from vosnb.trackers import Tracker, make_tracker, segment
@@ -44,8 +44,9 @@ def run(clip: Clip, out: str | Path, tracker: str = "matching", settings: dict |
     names = clip.info.get("names") or [f"{t:05d}" for t in range(len(clip))]
     files = [out / f"{name}.png" for name in names]
     resume = out / "resume.pt"
+    identity = _identity(clip)  # what is wrong with the clip or its mask is told before weights are loaded
     follower, done = make_tracker(tracker, **settings), 0
-    _claim(out, _identity(clip, tracker, settings))
+    _claim(out, identity | {"tracker": tracker} | describe(follower, settings))
     if resume.exists():
         follower, done = torch.load(resume, weights_only=False)
     elif all(file.exists() for file in files):
@@ -68,18 +69,11 @@ def run(clip: Clip, out: str | Path, tracker: str = "matching", settings: dict |
     return done, write_overlay(clip, files[:done], out)
 
 
-def _identity(clip: Clip, tracker: str, settings: dict) -> dict:
-    """What must be the same for two runs to share a folder."""
-    digest = {"first frame": clip.frames[0], "last frame": clip.frames[-1], "first mask": clip.first_mask}
-    return {
-        "frames": len(clip),
-        "size": list(clip.size),
-        **{name: hashlib.sha256(np.ascontiguousarray(array)).hexdigest()[:16] for name, array in digest.items()},
-        "tracker": tracker,
-        "settings": settings,
-        "device": default_device().type,
-        "vosnb": vosnb.__version__,
-    }
+def _identity(clip: Clip) -> dict:
+    """What must be the same of the clip, and of the package, for two runs to share a folder."""
+    arrays = {"first frame": clip.frames[0], "last frame": clip.frames[-1], "first mask": clip.first_mask}
+    digests = {name: hashlib.sha256(np.ascontiguousarray(a)).hexdigest()[:16] for name, a in arrays.items()}
+    return {"vosnb": vosnb.__version__, "frames": len(clip), "size": list(clip.size), **digests}
 
 
 def _claim(out: Path, identity: dict) -> None:

@@ -1,0 +1,159 @@
+"""The command line: every subcommand, what it hands on, and mistakes told in one sentence."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from vosnb import benchmark, clips, course, downloads, run
+from vosnb.cli import main
+from vosnb.clips import Clip, read_mask, write_mask
+from vosnb.masks import write_frame
+from vosnb.training import matching
+
+
+def vosnb(*words):
+    return CliRunner().invoke(main, [str(word) for word in words])
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Replace functions by recorders: calls(module, "name", result) returns the list of their arguments."""
+
+    def record(module, name, result=None):
+        seen = []
+        monkeypatch.setattr(module, name, lambda *args, **kwargs: (seen.append((args, kwargs)), result)[1])
+        return seen
+
+    return record
+
+
+def test_help_lists_every_command_and_is_quick_to_load():
+    program = "import sys, vosnb.cli; print([m for m in ('torch', 'numpy', 'cv2', 'jupytext') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout.strip() == "[]"
+    said = vosnb("--help").output
+    for command in ["start", "reset", "doctor", "run", "bench", "train", "data", "student", "build", "course"]:
+        assert f"  {command} " in said
+        assert vosnb(command, "--help").exit_code == 0
+
+
+@pytest.fixture
+def shot(tmp_path):
+    """A folder of five frames with unusual names, and a first mask."""
+    rng = np.random.default_rng(0)
+    for t in range(5):
+        write_frame(tmp_path / "shot" / f"img_{t + 7:03d}.jpg", rng.integers(0, 255, (40, 60, 3), dtype=np.uint8))
+    mask = np.zeros((40, 60), np.uint8)
+    mask[5:20, 5:20], mask[25:35, 30:50] = 1, 2
+    write_mask(tmp_path / "first.png", mask)
+    return tmp_path
+
+
+def test_run_writes_masks_named_like_the_frames(shot):
+    said = vosnb(
+        "run", shot / "shot", "--mask", shot / "first.png", "--tracker", "histogram:bins=4", "--out", shot / "o"
+    )
+    assert said.exit_code == 0 and "5 masks" in said.output and "overlay.mp4" in said.output
+    assert sorted(p.name for p in (shot / "o").glob("*.png")) == [f"img_{t:03d}.png" for t in range(7, 12)]
+    assert set(np.unique(read_mask(shot / "o" / "img_011.png"))) <= {0, 1, 2}
+    assert json.loads((shot / "o" / "run.json").read_text())["settings"] == {"bins": 4}
+
+
+def test_run_takes_a_video_file(shot):
+    from vosnb.video import write_video
+
+    write_video(shot / "film.avi", clips.open_clip(shot / "shot").frames)
+    said = vosnb("run", shot / "film.avi", "--mask", shot / "first.png", "--tracker", "still", "--out", shot / "o")
+    assert said.exit_code == 0
+    assert sorted(p.name for p in (shot / "o").glob("*.png")) == [f"{t:05d}.png" for t in range(5)]
+
+
+def test_a_stopped_run_says_how_to_go_on_and_exits_like_an_interrupted_program(shot, calls):
+    calls(run, "run", (2, shot / "o" / "overlay.mp4"))
+    said = vosnb("run", shot / "shot", "--mask", shot / "first.png", "--out", shot / "o")
+    assert said.exit_code == 130 and "2 of 5 frames" in said.output and "same command" in said.output
+
+
+def test_mistakes_are_one_sentence_without_traceback(shot):
+    mask, out = ("--mask", shot / "first.png"), ("--out", shot / "o")
+    for words, said in {
+        ("run", shot / "nowhere", *mask, *out): "There is no folder or video",
+        ("run", shot / "shot", "--mask", shot / "no.png", *out): "no.png",
+        ("run", shot / "shot", *mask, *out, "--tracker", "matchin"): "Did you mean 'matching'?",
+        ("run", shot / "shot", *mask, *out, "--tracker", "still:bins=3"): "has no setting 'bins'",
+        ("bench", "--tracker", "still", "--data", shot / "nowhere"): "There is no",
+        ("bench", "--tracker", "still", "--split", "generated:x"): "generated:START:COUNT",
+        ("reset", "77", shot): "77",
+        ("course", "77"): "77",
+        ("course", "--set", "MAX_CLIPS"): "NAME=VALUE",
+    }.items():
+        result = vosnb(*words)
+        assert result.exit_code == 1, words
+        assert result.output.startswith("Error: ") and said in result.output and "Traceback" not in result.output
+    assert not (shot / "o").exists()
+
+
+def test_missing_options_are_told_by_click(shot):
+    assert vosnb("run", shot / "shot").exit_code == 2
+    assert vosnb("train", "everything").exit_code == 2
+    assert vosnb("data", "imagenet").exit_code == 2
+
+
+def test_bench_prints_a_table_and_writes_json(tmp_path, monkeypatch):
+    mask = np.zeros((4, 40, 60), np.uint8)
+    mask[:, 5:20, 5:20] = 1
+    clip = Clip.from_arrays("box", np.full((4, 40, 60, 3), 90, np.uint8), mask)
+    monkeypatch.setattr(benchmark, "load", lambda dataset, split, limit: [clip] if limit == 1 else [])
+    said = vosnb("bench", "--tracker", "still", "--data", "embedded", "--limit", 1, "--json", tmp_path / "r.json")
+    assert said.exit_code == 0 and "still" in said.output
+    (row,) = [r for r in json.loads((tmp_path / "r.json").read_text())["rows"] if r["difficulty"] == "all"]
+    assert row["tracker"] == "still" and row["J"] == 1.0
+
+
+def test_train_and_data_hand_on_what_was_given_and_leave_other_defaults_alone(calls):
+    trained, fetched = calls(matching, "train", "w.safetensors"), calls(downloads, "fetch", "there")
+    assert "w.safetensors" in vosnb("train", "matching", "--steps", 3, "--out", "w.safetensors", "--resume").output
+    vosnb("train", "matching")
+    assert trained == [
+        ((), {"seed": 0, "resume": True, "steps": 3, "out": Path("w.safetensors")}),
+        ((), {"seed": 0, "resume": False}),
+    ]
+    assert "davis2017 is in there" in vosnb("data", "davis2017", "--to", "x", "--url", "file:///d.zip").output
+    assert fetched == [(("davis2017", Path("x"), "file:///d.zip", None), {})]
+
+
+def test_every_data_set_that_can_be_fetched_is_offered():
+    said = vosnb("data", "--help").output
+    assert all(name in said for name in downloads.DATASETS)
+
+
+def test_course_fails_when_a_lesson_fails(calls):
+    seen = calls(course, "run_course", [{"result": "ok"}])
+    assert vosnb("course", "01", "--set", "MAX_CLIPS=1", "--set", "SPLIT=val").exit_code == 0
+    assert seen == [((("01",), {"MAX_CLIPS": 1, "SPLIT": "val"}), {"jobs": 2})]
+    calls(course, "run_course", [{"result": "ok"}, {"result": "cell 3: ValueError"}])
+    assert vosnb("course").exit_code == 1
+
+
+def test_build_names_what_it_wrote(calls):
+    seen = calls(course, "build", ["00_start_here"])
+    assert vosnb("build", "0", "--no-execute").output == "notebooks/00_start_here.ipynb\n"
+    assert seen == [((("0",),), {"execute": False})]
+
+
+def test_students_get_a_folder_and_a_fresh_lesson(tmp_path):
+    folder = tmp_path / "work"
+    assert vosnb("start", folder).exit_code == 0
+    lesson = sorted(folder.glob("*.ipynb"))[0]
+    lesson.write_text("my notes")
+    assert "your work is safe" in vosnb("start", folder).output and lesson.read_text() == "my notes"
+    assert vosnb("reset", lesson.name[:2], folder).exit_code == 0
+    assert lesson.read_text() != "my notes"
+    assert (folder / f"{lesson.stem}.old-1.ipynb").read_text() == "my notes"
+    assert {p.name for p in folder.glob("*.ipynb")} - {f"{lesson.stem}.old-1.ipynb"} == {
+        Path(line).name for line in vosnb("student", tmp_path / "edition").output.split()
+    }
