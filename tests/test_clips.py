@@ -518,6 +518,16 @@ def test_names_that_are_no_data_set(tmp_path, monkeypatch):
         load("embedded", "test", limit=0)
 
 
-def test_generated_splits_are_asked_for_by_seed(monkeypatch):
-    with pytest.raises(ClipError, match="generated:START:COUNT"):
-        load("embedded", "generated:7")
+def test_generated_clips_come_by_seed():
+    clip, *rest = load("embedded", "generated:7:3", limit=1)
+    assert not rest and clip.info["difficulty"] and clip.first_mask.any() and 1 in clip.objects
+    assert len(load("embedded", "generated:7:2")) == 2
+    for split in ("generated:7", "generated:a:b", "generated"):
+        with pytest.raises(ClipError, match="generated:START:COUNT"):
+            load("embedded", split)
+
+
+def test_the_embedded_data_is_missed_by_name(monkeypatch, tmp_path):
+    monkeypatch.setattr(clips, "DATA", tmp_path)
+    with pytest.raises(ClipError, match="no folder of clips .*JPEGImages"):
+        load("embedded", "test")

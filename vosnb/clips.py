@@ -329,7 +329,7 @@ def read_davis(root: Path, split: str, limit: int | None = None, resolution: str
 
     Raises ClipError for an unknown split or resolution, and for a clip whose folder or frames are missing.
     """
-    sizes = sorted(p.name for p in (root / "JPEGImages").iterdir() if p.is_dir())
+    sizes = sorted(p.name for p in folder_or_error(root / "JPEGImages", "folder of clips").iterdir() if p.is_dir())
     resolution = resolution or ("480p" if "480p" in sizes or not sizes else sizes[0])
     if resolution not in sizes:
         raise ClipError(f"{root} has no frames of resolution '{resolution}'; it has {', '.join(sizes) or 'none'}.")
@@ -409,7 +409,7 @@ def load(
         raise ClipError(f"limit is {limit}; give the number of clips to load, at least 1.")
     if dataset == "embedded":
         if split in ("train", "test-large") or split.startswith("generated"):
-            return _generated(split)[:limit]
+            return _generated(split, limit)
         return read_davis(DATA, split, limit, resolution)
     if str(dataset).startswith("davis20"):
         from vosnb.downloads import DATASETS
@@ -435,13 +435,13 @@ def load(
     )
 
 
-def _generated(split: str) -> list[Clip]:
+def _generated(split: str, limit: int | None) -> list[Clip]:
     from vosnb import creatures
 
     if not split.startswith("generated"):
-        return creatures.benchmark(split)
+        return creatures.benchmark(split, count=limit)
     try:
         start, count = (int(number) for number in split.removeprefix("generated:").split(":"))
     except ValueError:
         raise ClipError(f"'{split}' is not of the form generated:START:COUNT, as in generated:1000:40.") from None
-    return creatures.benchmark("generated", start, count)
+    return creatures.benchmark("generated", start, count if limit is None else min(count, limit))
