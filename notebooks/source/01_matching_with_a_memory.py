@@ -46,7 +46,8 @@ from vosnb.exercises import lesson_01 as exercises
 from vosnb.features import WIDTHS, Backbone, Decoder, MemoryEncoder, double, load_weights, to_image
 from vosnb.lesson import card, check, claim, device, hint, predict, progress, solution, table  # noqa: F401
 from vosnb.trackers import make_tracker, segment
-from vosnb.widgets import AffinityExplorer, MaskPlayer, Sliders
+from vosnb.widgets import AffinityExplorer, MaskPlayer
+from vosnb.widgets.sliders import Sliders
 
 # %% [markdown]
 # Three small helpers first. `pick` opens a clip of a named difficulty, in which one creature is to be followed. `run`
@@ -88,8 +89,8 @@ show.filmstrip(
     clip.frames,
     {"histogram": by_colour, "memory": goal},
     np.linspace(0, len(clip) - 1, 4).astype(int),
-    alt="Four frames of a clip in which creatures of one species walk about. In the upper row the histogram's mask is "
-    "torn and spills over the other creatures and the ground; in the lower row the memory's mask is compact.",
+    alt="Four frames of a clip in which creatures of one species move about. In the upper row the histogram's mask is "
+    "torn and spills over the other creatures; in the lower row the memory's mask is compact and stays on its own.",
 )
 
 # %% [markdown]
@@ -106,7 +107,8 @@ show.filmstrip(
 # That is the whole idea of this lesson. **Compare each place with remembered places. Copy what was known there.**
 
 # %% tags=["nbval-check-output"]
-claim("J of the histogram on this clip", J(clip, by_colour), high=0.6)
+if DATASET == "embedded":
+    claim("J of the histogram on this clip", J(clip, by_colour), high=0.6)
 
 # %% [markdown]
 # ## The network on one page
@@ -289,7 +291,8 @@ show.heatmap(
 # %% tags=["nbval-check-output"]
 covered = F.avg_pool2d(mask, 8).flatten()  # how much of each memory cell the creature covers, 0..1
 claim("the weights sum to one", row.sum(), 0.9999, 1.0001)
-claim("weight on the creature, against a cell without preference", (row @ covered) / covered.mean(), low=3)
+if DATASET == "embedded":
+    claim("weight on the creature, against a cell without preference", (row @ covered) / covered.mean(), low=3)
 
 # %% [markdown]
 # ## Affinity, for all cells
@@ -398,7 +401,8 @@ show.heatmap(
 claim("our steps are net.decode", torch.allclose(probability, torch.sigmoid(net.decode(query, read)), atol=1e-4))
 truth = clip.masks[later] == 1
 with_skips, no_skips = (metrics.jaccard(truth, p[0, 0].cpu() > 0.5) for p in (probability, without_skips))
-claim("J with skips is above J without, by at least 0.1", with_skips - no_skips >= 0.1)
+if DATASET == "embedded":
+    claim("J in this frame with skips, above J without them by", with_skips - no_skips, low=0.1)
 
 # %% [markdown]
 # The left panel was computed without any decoder: the affinity alone nearly segments the creature. Keep it in mind; it
@@ -490,7 +494,8 @@ mine = run(FirstFrameTracker(net), clip)
 # %% tags=["nbval-check-output"]
 packaged = run(make_tracker("matching", memory="first", net=net, device=dev), clip)
 claim("share of pixels on which the two trackers agree", np.mean(np.stack(mine) == np.stack(packaged)), low=0.999)
-claim("J of the first tracker, above that of the histogram by", J(clip, mine) - J(clip, by_colour), low=0.1)
+if DATASET == "embedded":
+    claim("J of the first tracker, above that of the histogram by", J(clip, mine) - J(clip, by_colour), low=0.1)
 
 # %% [markdown]
 # Scrub through the result. Left and right arrows move frame by frame, space plays, and the curves below are J. Where
@@ -538,9 +543,9 @@ show.filmstrip(
 # of $\sqrt d$: the longer the keys, the wilder the numbers that enter the softmax. Dividing takes that out.
 
 # %% tags=["nbval-check-output"]
-random = torch.Generator().manual_seed(0)
+rng = np.random.default_rng(0)
 for channels in (8, 32, 128):
-    a, b = torch.randn(2, channels, 4000, generator=random)
+    a, b = rng.standard_normal((2, channels, 4000))
     claim(f"d = {channels}: spread of the dot products over sqrt(d)", (a * b).sum(0).std() / channels**0.5, 0.9, 1.1)
 
 # %% [markdown]
@@ -617,7 +622,8 @@ claim(
     all(a["cells read"] >= b["cells read"] for a, b in zip(found, found[1:], strict=False)),
 )
 claim("scale 0 reads all cells alike", found[0]["cells read"] == M)
-claim("without preference nothing is found: J falls by", found[2]["J"] - found[0]["J"], low=0.2)
+if DATASET == "embedded":
+    claim("without preference nothing is found: J falls by", found[2]["J"] - found[0]["J"], low=0.2)
 claim("scaled keys and scale 1 are the same thing", torch.allclose(affinity(K_Q * d**-0.5, K_R, 1.0), A, atol=1e-5))
 
 # %% [markdown]
@@ -675,6 +681,8 @@ show.heatmap(
 # Even with the right scale, a query cell gives a little weight to every cell of the memory. Small weights, but many of
 # them, and more with every frame that is remembered. STCN (Cheng et al., 2021) keeps only the $k$ largest weights of
 # each row when it is used (not when it is trained) and drops the rest. Write that.
+#
+# Stuck? Run `hint(exercises.top_k_affinity, 1)` in a cell of your own. The hints rise from a nudge to nearly all.
 
 # %%
 card(exercises.top_k_affinity)
@@ -749,7 +757,8 @@ weigh = exercises.affinity_bytes.reference
 table([{"frames": name} | {f"T = {T}, MB": weigh(h, w, T) / 1e6 for T in (1, 6, 20)} for name, h, w in sizes], digits=0)
 
 # %% [markdown]
-# Gigabytes, for one frame of one object. But who needs $A$? We need what is *read*, which has one vector for each query
+# Gigabytes, for one object in one frame. (STM works at a stride of 16 instead of 8. That has a quarter of the cells,
+# and an $A$ of a sixteenth.) But who needs $A$? We need what is *read*, which has one vector for each query
 # cell. So walk over the memory in blocks: for each query cell keep a running sum of weighted values and a running sum
 # of weights, and divide at the end. No $N \times M$ matrix is ever stored. Deep learning libraries have this built in
 # under the name of fused (or flash) attention, and this is all we have to do to use it:
@@ -790,7 +799,7 @@ class Largest(TorchDispatchMode):
 
 bill = []
 for cells in (1000, 2000):
-    q, k, values = torch.randn(1, d, cells), torch.randn(1, d, cells), torch.randn(1, v, cells)
+    q, k, values = (torch.from_numpy(rng.standard_normal((1, width, cells), np.float32)) for width in (d, d, v))
     with Largest() as plain:
         read_memory(affinity(q, k), values)
     with Largest() as flat:
@@ -892,7 +901,7 @@ show.heatmap(
 #
 # `Memory` in `vosnb/methods/matching.py` is your `frames_in_memory` with tensors: two lists, keys and values, and the
 # rule for what stays. Now let all four compete, live, on a few clips: one where the light drifts, one where the
-# creature bends and turns, one with a restless camera, one with look-alikes.
+# creature bends and turns, one with a restless camera, one with look-alikes. (`MAX_CLIPS` gives you more.)
 
 # %%
 guess_schedule = predict(
@@ -902,7 +911,7 @@ guess_schedule = predict(
 )
 
 # %%
-names = ["light", "deformation", "camera", "lookalike"][:MAX_CLIPS]
+names = ["light", "deformation", "camera", "lookalike", "reappear", "occlusion", "easy", "twins"][:MAX_CLIPS]
 race = {"first": [], "every": [], "every+last": [], "variation": []}
 runs = [(schedule, name) for schedule in race for name in names]
 for schedule, name in progress(runs, "racing"):
