@@ -10,6 +10,7 @@ import time
 from functools import lru_cache
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -23,7 +24,8 @@ from vosnb.methods.context import object_heatmap
 from vosnb.methods.matching import MatchingNet, affinity, read_memory
 from vosnb.paths import ROOT, WEIGHTS
 
-SIZE = (128, 128)
+SIZE = 128
+SMALL, SMALL_SHARE = 96, 0.6  # the first steps see smaller pictures: nearly twice as many in the same time
 FRAMES = 24  # of the clip from which a sample takes three
 DRAWN = 8  # of these are drawn at all: a clip costs about as much to set up as eight frames do to draw
 REUSE = 6  # samples that a clip serves, spread over the POOL newest clips
@@ -36,8 +38,9 @@ class Samples(Dataset):
     is told where the other one is. A pure function of seed and i, so that a resumed run sees what it would have seen.
     """
 
-    def __init__(self, seed: int, count: int):
-        self.seed, self.count = seed, count
+    def __init__(self, seed: int, count: int, small: int = 0):
+        """count: of all samples; small: how many of them, the first ones, are shrunk to SMALL pixels."""
+        self.seed, self.count, self.small = seed, count, small
         self.clip = lru_cache(POOL + 1)(self._clip)
 
     def __len__(self) -> int:
@@ -46,7 +49,7 @@ class Samples(Dataset):
     def _clip(self, n: int) -> tuple[np.ndarray, np.ndarray]:
         rng = np.random.default_rng([self.seed, 0, n])
         times = sorted(rng.choice(FRAMES, DRAWN, replace=False).tolist())
-        clip = creatures.generate(int(rng.integers(2**31)), "train", "train", SIZE, FRAMES, times=times)
+        clip = creatures.generate(int(rng.integers(2**31)), "train", "train", (SIZE, SIZE), FRAMES, times=times)
         return np.stack(list(clip.frames)), np.stack(list(clip.masks))
 
     def __getitem__(self, i: int) -> tuple[np.ndarray, np.ndarray, bool]:
@@ -55,6 +58,9 @@ class Samples(Dataset):
         frames, masks = self.clip(int(rng.integers(max(0, newest - POOL), newest + 1)))
         order = sorted(rng.choice(DRAWN, 3, replace=False), reverse=bool(rng.random() < 0.3))
         frames, masks = frames[order], masks[order]
+        if i < self.small:
+            frames = np.stack([cv2.resize(f, (SMALL, SMALL), interpolation=cv2.INTER_AREA) for f in frames])
+            masks = np.stack([cv2.resize(m, (SMALL, SMALL), interpolation=cv2.INTER_NEAREST_EXACT) for m in masks])
         if rng.random() < 0.5:
             frames, masks = frames[:, :, ::-1], masks[:, :, ::-1]
         if rng.random() < 0.3:
@@ -68,8 +74,6 @@ class Samples(Dataset):
 
 def worker_init(_: int) -> None:
     """One thread a worker: they share two cores with the training itself."""
-    import cv2
-
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
 
@@ -172,7 +176,8 @@ def train(
         torch.save(state | {"done": done, "minutes": minutes + (time.time() - began) / 60}, half_written)
         half_written.replace(checkpoint)
 
-    samples = torch.utils.data.Subset(Samples(seed, steps * batch), range(done * batch, steps * batch))
+    samples = Samples(seed, steps * batch, small=int(steps * SMALL_SHARE) * batch)
+    samples = torch.utils.data.Subset(samples, range(done * batch, steps * batch))
     loader = DataLoader(samples, batch, num_workers=workers, worker_init_fn=worker_init, prefetch_factor=8)
     began, losses = time.time(), []
     net.train()
