@@ -1,6 +1,7 @@
 """Jointed bodies: outlines, joints and how they move. Lengths are in body lengths, x points forward and y down."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -38,6 +39,11 @@ class Body:
     stands: bool = True  # on the ground, where it casts a shadow
     tilt: float = 1.0  # how readily it leans and turns; 1 is an animal on its legs
 
+    @cached_property
+    def foot(self) -> float:
+        """How far the body reaches down at rest."""
+        return max(float(part.outline[:, 1].max()) for part in self.parts)
+
     def pose(self, t: float, phase: float, vigour: float) -> list:
         """Affine maps (a, b, c, d, e, f), x' = ax + by + c, y' = dx + ey + f, from rest to posed, one a part."""
         maps = [None] * len(self.parts)
@@ -51,26 +57,26 @@ class Body:
         part = self.parts[index]
         angle = part.rest + vigour * part.swing * np.sin(part.rate * self.stride * t + part.phase + phase)
         c, s = float(np.cos(angle)), float(np.sin(angle))
-        x, y = part.joint
+        x, y = float(part.joint[0]), float(part.joint[1])
         own = (c, -s, x - c * x + s * y, s, c, y - s * x - c * y)
         maps[index] = own if part.parent is None else compose(self._place(part.parent, t, phase, vigour, maps), own)
         return maps[index]
 
     def bent(self, x, y, t: float, phase: float, vigour: float, undo: bool = False):
         """Bend the posed points (arrays x, y), or `undo` the bend; every bend has an exact inverse."""
-        turn = self.stride * t + phase
-        size = -vigour * self.bend_size if undo else vigour * self.bend_size
+        turn = float(self.stride * t + phase)
+        size = float(-vigour * self.bend_size if undo else vigour * self.bend_size)
         if self.bend == "wave":  # sideways, growing from the head to the tail
             reach = np.clip(0.55 - x, 0.05, 1.4)
-            return x, y + size * reach * np.sin(self.bend_number * x + turn)
+            return x, y + size * reach * np.sin(float(self.bend_number) * x + turn)
         if self.bend == "twist":  # the further out, the more it is turned
-            angle = size * np.sqrt(x * x + y * y) * np.sin(turn)
+            angle = size * float(np.sin(turn)) * np.sqrt(x * x + y * y)
             c, s = np.cos(angle), np.sin(angle)
             return c * x - s * y, s * x + c * y
         if self.bend == "wobble":  # the radius depends on the direction
             direction = np.arctan2(y, x)
             lobes = np.cos(2 * direction + 0.6 * turn) + 0.6 * np.cos(self.bend_number * direction - turn)
-            scale = 1 + vigour * self.bend_size * lobes
+            scale = 1 + float(vigour * self.bend_size) * lobes
             scale = 1 / scale if undo else scale
             return x * scale, y * scale
         return x, y
@@ -184,7 +190,7 @@ def _add_quadruped(build, rng, own, split):
     order = ["tail", "far", "trunk", "near", "neck", "ear", "head"]
     eye = ("head", hx + 0.25 * head, hy - 0.25 * head, max(0.05, 0.27 * head), EYE)
     nose = ("head", hx + 0.85 * muzzle * head, hy + 0.12 * head, 0.045, DARK)
-    return order, (eye, nose), rng.uniform(0.4, 0.75)
+    return order, (eye, nose), rng.uniform(0.28, 0.55)
 
 
 def quadruped(rng, own, split) -> Body:
@@ -220,7 +226,7 @@ def fish(rng, own, split) -> Body:
     wave = dict(bend="wave", bend_size=rng.uniform(0.14, 0.28), bend_number=rng.uniform(3, 5))
     eye = ("trunk", 0.36, -0.1 * depth, max(0.055, 0.13 * depth), EYE)
     order = ["fan", "crest", "belly", "trunk", "side fin"]
-    return build.body("fish", order, (eye,), stride=rng.uniform(0.45, 0.8), stands=False, **wave)
+    return build.body("fish", order, (eye,), stride=rng.uniform(0.3, 0.6), stands=False, **wave)
 
 
 def bird(rng, own, split) -> Body:
@@ -258,7 +264,7 @@ def bird(rng, own, split) -> Body:
             _add_leg(build, name, x, 0.4 * depth, length, 0.11, False, swing=0.4, phase=phase, tone=ACCENT, shade=shade)
     order = ["far wing", "fan", "leg", "bill", "neck", "trunk", "head", "near wing"]
     eye = ("head", hx + 0.2 * head, hy - 0.2 * head, max(0.05, 0.3 * head), EYE)
-    return build.body("bird", order, (eye,), stride=rng.uniform(0.4, 0.9), stands=wader)
+    return build.body("bird", order, (eye,), stride=rng.uniform(0.3, 0.65), stands=wader)
 
 
 def blob(rng, own, split) -> Body:
@@ -297,7 +303,7 @@ def worm(rng, own, split) -> Body:
     build.add("trunk", smooth(edge, 1))
     wave = dict(bend="wave", bend_size=rng.uniform(0.14, 0.24), bend_number=rng.uniform(4, 6))
     eye = (("trunk", 0.56, -0.05, 0.06, EYE),)
-    return build.body("worm", ["trunk"], eye, stride=rng.uniform(0.35, 0.6), stands=False, tilt=2.0, **wave)
+    return build.body("worm", ["trunk"], eye, stride=rng.uniform(0.28, 0.5), stands=False, tilt=2.0, **wave)
 
 
 def _add_figure(build, rng, own, x, y, scale, parent=None, seated=False):
@@ -334,7 +340,7 @@ def walker(rng, own, split) -> Body:
     behind, front, eye = _add_figure(build, rng, own, 0.0, 0.05, banded(rng, split, 0.85, 1.25))
     tumbles = rng.random() < 0.2
     more = dict(stands=not tumbles, tilt=4.0 if tumbles else 1.0)
-    return build.body("walker", behind + front, (eye,), stride=rng.uniform(0.35, 0.7), **more)
+    return build.body("walker", behind + front, (eye,), stride=rng.uniform(0.25, 0.5), **more)
 
 
 def rider(rng, own, split) -> Body:
@@ -400,7 +406,7 @@ def crab(rng, own, split) -> Body:
         pincer = oval(tip[0], tip[1] - 0.1, 0.13, 0.17, 14)
         build.add(f"claw {side} pincer", pincer, tip, f"claw {side}", swing=0.4, rate=0.9, phase=side, tone=THIRD)
     face = (("trunk", -0.12, -0.12, 0.07, EYE), ("trunk", 0.12, -0.12, 0.07, EYE))
-    return build.body("crab", ["leg", "trunk", "claw"], face, stride=rng.uniform(0.4, 0.8))
+    return build.body("crab", ["leg", "trunk", "claw"], face, stride=rng.uniform(0.3, 0.6))
 
 
 PLANS = {

@@ -16,7 +16,7 @@ class Knobs:
     for a range means that number exactly.
     """
 
-    creatures: tuple = (1, 4)  # number of creatures in the clip, the target included; 1 to 8
+    creatures: tuple = (2, 4)  # number of creatures in the clip, the target included; 1 to 8
     same_species: float = 0.12  # probability that all companions are of the target's species; 0 to 1
     species_difference: tuple = (1.0, 1.6)  # how much individuals of a species differ; 0 (clones) to 2 (strangers)
     size: tuple = (2.5, 10.0)  # area of the target at the start, percent of the frame; 1.5 to 30
@@ -28,12 +28,12 @@ class Knobs:
     follow: float = 0.5  # greatest share of the target's motion that the camera follows; 0 to 1
     occluders: tuple = (0, 1)  # trunks, posts and bushes in front of the target's way; 0 to 4
     leave_and_return: float = 0.0  # probability that the target leaves the frame and comes back; 0 to 1
-    light_drift: float = 0.3  # drift of exposure and colour, moving shade; 1 changes brightness by half; 0 to 2
-    blur: float = 0.6  # greatest blur, defocus and motion together, in pixels of a frame 128 high; 0 to 4
-    noise: float = 5.0  # greatest standard deviation of sensor noise, in grey levels of 255; 0 to 20
-    clutter: float = 0.6  # density of things on the ground; 0 to 1
-    camouflage: float = 0.8  # how much of the creatures' palette the background shares; 0 to 1
-    muted: float = 0.7  # how grey the palette is; 0 (vivid) to 1 (nearly grey)
+    light_drift: float = 0.6  # drift of exposure and colour, moving shade; 1 changes brightness by half; 0 to 2
+    blur: float = 0.5  # greatest blur, defocus and motion together, in pixels of a frame 128 high; 0 to 4
+    noise: float = 4.0  # greatest standard deviation of sensor noise, in grey levels of 255; 0 to 20
+    clutter: float = 0.7  # density of things on the ground; 0 to 1
+    camouflage: float = 0.9  # how much of the creatures' palette the background shares; 0 to 1
+    muted: float = 0.6  # how grey the palette is; 0 (vivid) to 1 (nearly grey)
     photos: float = 0.35  # probability of a background made from a photograph; 0 to 1
     unseen: float = 0.25  # val and test: probability of a plan or texture that training never shows; 0 to 1
 
@@ -81,9 +81,18 @@ assert list(LIMITS) == [field.name for field in fields(Knobs)]
 
 DIFFICULTIES = {
     "easy": Knobs(),
-    "lookalike": Knobs(creatures=(3, 5), same_species=1.0, species_difference=(0.8, 1.2), follow=0.3),
-    "twins": Knobs(creatures=(3, 4), same_species=1.0, species_difference=(0.4, 0.75), follow=0.3),
-    "occlusion": Knobs(creatures=(2, 4), same_species=0.25, occluders=(2, 3), follow=0.2),
+    "lookalike": Knobs(
+        size=(2.5, 7.0), light_drift=0.35, creatures=(3, 5), same_species=1.0, species_difference=(0.8, 1.2), follow=0.3
+    ),
+    "twins": Knobs(
+        size=(2.5, 7.0),
+        light_drift=0.35,
+        creatures=(3, 4),
+        same_species=1.0,
+        species_difference=(0.4, 0.75),
+        follow=0.3,
+    ),
+    "occlusion": Knobs(creatures=(2, 4), same_species=0.25, occluders=(1, 3), motion=1.2, follow=0.2),
     "deformation": Knobs(creatures=(1, 3), deformation=1.8, turning=0.6, scale_change=1.4),
     "light": Knobs(creatures=(2, 4), same_species=0.25, light_drift=1.0),
     "camera": Knobs(creatures=(1, 4), camera=2.5, follow=0.8, scale_change=1.7, blur=1.2),
@@ -103,7 +112,7 @@ TRAINING = Knobs(
     follow=0.8,
     occluders=(0, 2),
     leave_and_return=0.06,
-    light_drift=0.5,
+    light_drift=0.7,
     blur=1.2,
     noise=7.0,
     photos=0.45,

@@ -7,6 +7,7 @@ Colours are drawn at twice the resolution and averaged; a mask pixel belongs to 
 its four subpixels.
 """
 
+import math
 from functools import cached_property
 
 import cv2
@@ -14,14 +15,11 @@ import numpy as np
 
 from vosnb.creatures import textures
 from vosnb.creatures.bodies import (
-    ACCENT,
     COAT,
     DARK,
     EYE,
     PLANS,
-    SECOND,
     SPLIT_PLANS,
-    THIRD,
     Body,
     Part,
     compose,
@@ -30,7 +28,8 @@ from vosnb.creatures.bodies import (
 
 SUPERSAMPLING = 2
 GRID = 16  # outlines are rounded to this fraction of a subpixel
-TEXELS = 1.5  # texture pixels per frame pixel
+TEXELS, GROUND_TEXELS = 1.75, 1.25  # texture pixels per frame pixel, of coats and of the ground
+MARGIN = 0.3  # ground painted beyond the frame, in frame heights; further out it is mirrored
 FOREGROUND = 1.15  # occluders shift this much more than the creatures when the camera pans
 
 
@@ -90,7 +89,8 @@ class Coat:
         else:
             colour = self.tones[part.tone] * grain[y0:y1, x0:x1]
         patch = colour * (part.shade * lit[..., None])
-        return np.clip(patch, 0, 255).astype(np.uint8), (low[0] + x0 / self.density, low[1] + y0 / self.density)
+        corner = (float(low[0] + x0 / self.density), float(low[1] + y0 / self.density))
+        return np.clip(patch, 0, 255).astype(np.uint8), corner
 
     def _paint(self, patch, corner, x, y, radius, tone):
         def disc(dx, dy, r, colour):
@@ -112,12 +112,12 @@ class Actor:
     def __init__(self, rng, body: Body, place, area: float, knobs, frames: int):
         """area: the body's share of a frame one unit high and one wide, in [0, 1]."""
         self.body, self.place = body, np.asarray(place)
-        self.scale = np.sqrt(area / silhouette_area(body))
+        self.scale = float(np.sqrt(area / silhouette_area(body)))
         self.phase = rng.uniform(0, 2 * np.pi)
         self.vigour = knobs.deformation * rng.uniform(0.7, 1.15)
-        self.drift = knobs.motion * rng.normal(0, 1, 2) * [0.013, 0.008]
-        self.sway = knobs.motion * rng.uniform(0.01, 0.07, 2)
-        self.sway_rate, self.sway_phase = rng.uniform(0.1, 0.35, 2), rng.uniform(0, 2 * np.pi, 2)
+        self.drift = knobs.motion * rng.normal(0, 1, 2) * [0.010, 0.006]
+        self.sway = knobs.motion * rng.uniform(0.01, 0.055, 2)
+        self.sway_rate, self.sway_phase = rng.uniform(0.08, 0.28, 2), rng.uniform(0, 2 * np.pi, 2)
         self.flip = -1.0 if self.drift[0] < 0 else 1.0
         self.angle = rng.uniform(-0.12, 0.12) * body.tilt * (1 if body.stands else 2)
         self.spin = rng.normal(0, 0.012) * body.tilt
@@ -126,8 +126,8 @@ class Actor:
         self.growth_time = 0.8 * max(frames, 2)
         self.squash = 0.12 * knobs.deformation * rng.uniform(0, 1)
         self.turns = rng.uniform(0.6, 1.3) if rng.random() < knobs.turning else 0.0  # half turns in 24 frames
-        self.light = (rng.uniform(0.1, 0.45), rng.uniform(0, 2 * np.pi), rng.normal(0, 0.09))
-        self.depth = rng.random()
+        self.light = (float(rng.uniform(0.1, 0.5)), float(rng.uniform(0, 2 * np.pi)), float(rng.normal(0, 0.09)))
+        self.depth = self.place[1] + rng.uniform(0, 0.4)
 
     def moved(self, t: float) -> np.ndarray:
         """How far it has come since t = 0."""
@@ -142,7 +142,7 @@ class Actor:
         squash = 1 + self.squash * np.sin(self.body.stride * t + self.phase)
         angle = self.flip * (self.angle + self.spin * t + self.rock * np.sin(self.body.stride * t + self.phase))
         c, s = size * np.cos(angle), size * np.sin(angle)
-        return c * wide * squash, -s / squash, s * wide * squash, c / squash
+        return tuple(float(value) for value in (c * wide * squash, -s / squash, s * wide * squash, c / squash))
 
 
 def silhouette_area(body: Body) -> float:
@@ -163,6 +163,7 @@ class Scene:
         self.split, self.size, self.frames, self.knobs = split, size, frames, knobs
         self.aspect = size[1] / size[0]
         self._looks = rng_looks
+        self._cameras = {}
         rng = rng_geometry
         self._cast(rng)
         self._set_camera(rng)
@@ -188,7 +189,7 @@ class Scene:
 
             body = PLANS[species["plan"]](proportions, own, self.split)
             share = area * self.aspect if index == 0 else area * self.aspect * rng.uniform(0.6, 1.4)
-            self.actors.append(Actor(rng, body, self._free_place(rng), share, knobs, self.frames))
+            self.actors.append(Actor(rng, body, self._free_place(rng, body.stands), share, knobs, self.frames))
             self.species.append(species)
             self.difference.append(difference)
         self.hidden_target = rng.random() < knobs.leave_and_return
@@ -210,9 +211,9 @@ class Scene:
             "seen": bool(known),
         }
 
-    def _free_place(self, rng):
+    def _free_place(self, rng, stands):
         for distance in np.linspace(0.34, 0.1, 12):
-            place = np.array([rng.uniform(0.16, self.aspect - 0.16), rng.uniform(0.22, 0.8)])
+            place = np.array([rng.uniform(0.16, self.aspect - 0.16), rng.uniform(0.4 if stands else 0.2, 0.8)])
             if all(np.hypot(*(place - other.place)) > distance for other in self.actors):
                 break
         return place
@@ -221,7 +222,7 @@ class Scene:
         c = self.knobs.camera
         self.follow = rng.uniform(0, self.knobs.follow)
         self.pan, self.pan_phase = c * rng.normal(0, 0.004, 2), rng.uniform(0, 2 * np.pi, 2)
-        self.pan_sway, self.shake = 0.03 * c * rng.uniform(0, 1), 0.004 * c * rng.uniform(0, 1)
+        self.pan_sway, self.shake = 0.03 * c * rng.uniform(0, 1), 0.0025 * c * rng.uniform(0, 1)
         self.zoom, self.roll = c * rng.normal(0, 0.004), c * rng.normal(0, 0.004)
         self.roll_sway = 0.03 * c * rng.normal()
         self.parallax = rng.uniform(0.6, 1.0)
@@ -233,16 +234,15 @@ class Scene:
             kind = rng.choice(["trunk", "posts", "bush"])
             if kind == "trunk":
                 y = np.linspace(-1.6, 1.6, 9)
-                half = rng.uniform(0.035, 0.085) * (1 + 0.18 * rng.normal(size=(2, 9)))
+                half = rng.uniform(0.03, 0.075) * (1 + 0.18 * rng.normal(size=(2, 9)))
                 lean = rng.normal(0, 0.12) * y
                 edge = np.concatenate([np.stack([lean - half[0], y], -1), np.stack([lean + half[1], y], -1)[::-1]])
                 outlines = [smooth(edge, 1)]
             elif kind == "posts":
-                width, gap = rng.uniform(0.03, 0.045), rng.uniform(0.13, 0.22)
-                tops = rng.uniform(0.1, 0.5)
-                box = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
-                outlines = [box * [width / 2, 1.0] + [i * gap, 1 - tops] for i in (-1.5, -0.5, 0.5, 1.5)]
-                outlines.append(box * [2 * gap + width, width / 2] + [0, 0.1 - 0.5 * tops])
+                width, gap, top = rng.uniform(0.03, 0.045), rng.uniform(0.2, 0.34), rng.uniform(0.1, 0.3)
+                box = np.array([[-0.5, -1], [0.5, -1], [0.5, 1], [-0.5, 1]])
+                outlines = [box * [width, 1.0] + [i * gap, 1 - top] for i in (-1, 0, 1)]
+                outlines.append(box * [2 * gap + width, 0.5 * width] + [0, 0.5 * width + rng.uniform(-0.5, 0.5) * top])
             else:
                 turns = np.linspace(0, 2 * np.pi, 25)[:-1]
                 radius = rng.uniform(0.08, 0.16) * (1 + 0.13 * rng.normal(size=24))
@@ -255,24 +255,29 @@ class Scene:
 
     def _anchor(self, seen, t: float) -> np.ndarray:
         """The place in the foreground that is seen at `seen` at time t."""
-        zoom, c, s, _, *offset = self.camera(t)
+        zoom, c, s, *offset = self.camera(t)
         x, y = (seen - [self.aspect / 2, 0.5]) / zoom
         return np.array([self.aspect / 2 + c * x + s * y, 0.5 - s * x + c * y]) - FOREGROUND * np.array(offset)
 
     def camera(self, t: float) -> tuple:
-        """(zoom, cos, sin, roll, x, y): the offset is that of the ground, in frame heights."""
+        """(zoom, cos, sin, x, y) at time t: the roll's cosine and sine, the ground's offset in frame heights."""
+        if t not in self._cameras:
+            self._cameras[t] = self._camera(t)
+        return self._cameras[t]
+
+    def _camera(self, t):
         phase = 0.15 * t + self.pan_phase
         sway = self.pan_sway * (np.sin(phase) - np.sin(self.pan_phase))
         shake = self.shake * (np.sin([1.9 * t, 2.3 * t + 1]) - np.sin([0.0, 1.0]))
         offset = self.pan * t + sway + shake - self.follow * self.actors[0].moved(t)
         roll = self.roll * t + self.roll_sway * (np.sin(0.2 * t + self.pan_phase[0]) - np.sin(self.pan_phase[0]))
-        zoom = np.exp(np.clip(self.zoom * t, -0.3, 0.45))
-        return (zoom, np.cos(roll), np.sin(roll), roll, *offset)
+        zoom = np.exp(min(max(self.zoom * t, -0.3), 0.45))
+        return tuple(float(value) for value in (zoom, np.cos(roll), np.sin(roll), *offset))
 
     def where(self, index: int, t: float) -> np.ndarray:
         """Where creature `index` is seen at time t, in frame heights from the upper left corner."""
         actor = self.actors[index]
-        zoom, c, s, _, dx, dy = self.camera(t)
+        zoom, c, s, dx, dy = self.camera(t)
         centre = np.array([self.aspect / 2, 0.5])
         x, y = actor.place + actor.moved(t) + [dx, dy] - centre
         seen = zoom * np.array([c * x - s * y, s * x + c * y])
@@ -293,50 +298,43 @@ class Scene:
 
         to_screen: affine map from body lengths to subpixels of the canvas.
         """
-        a, b, c, d, e, f = to_screen
-        determinant = a * e - b * d
         height, width = labels.shape
         for index, (part, pose) in enumerate(zip(body.parts, body.pose(t, phase, vigour), strict=True)):
+            whole = compose(to_screen, pose)
+            a, b, c, d, e, f = to_screen if body.bend else whole
             x, y = part.outline[:, 0], part.outline[:, 1]
-            x, y = pose[0] * x + pose[1] * y + pose[2], pose[3] * x + pose[4] * y + pose[5]
             if body.bend:
+                x, y = pose[0] * x + pose[1] * y + pose[2], pose[3] * x + pose[4] * y + pose[5]
                 x, y = body.bent(x, y, t, phase, vigour)
             corners = np.empty((len(x), 2))
             corners[:, 0], corners[:, 1] = a * x + b * y + c, d * x + e * y + f
             corners = np.rint(corners * GRID).astype(np.int32)
-            x0, y0 = corners.min(0) // GRID
-            x1, y1 = corners.max(0) // GRID + 2
-            x0, y0, x1, y1 = max(0, int(x0)), max(0, int(y0)), min(width, int(x1)), min(height, int(y1))
+            x0, y0, w, h = cv2.boundingRect(corners)
+            x1, y1 = min(width, (x0 + w) // GRID + 2), min(height, (y0 + h) // GRID + 2)
+            x0, y0 = max(0, x0 // GRID), max(0, y0 // GRID)
             if x0 >= x1 or y0 >= y1:
                 continue
             cv2.fillPoly(labels, [corners], label, shift=4)
             if image is None:
                 continue
             inside = np.zeros((y1 - y0, x1 - x0), np.uint8)
-            cv2.fillPoly(inside, [corners - [x0 * GRID, y0 * GRID]], 255, shift=4)
+            cv2.fillPoly(inside, [corners - np.int32([x0 * GRID, y0 * GRID])], 255, shift=4)
             patch, (px, py) = coat.patches[index]
-            density = coat.density
+            to_patch = (coat.density, 0.0, -coat.density * px, 0.0, coat.density, -coat.density * py)
             if body.bend:
-                u = np.arange(x0, x1, dtype=np.float32)[None] - np.float32(c)
-                v = np.arange(y0, y1, dtype=np.float32)[:, None] - np.float32(f)
-                bx, by = (e * u - b * v) / determinant, (a * v - d * u) / determinant
-                bx, by = body.bent(bx, by, t, phase, vigour, undo=True)
-                g, h, i, j, k, m = inverse(pose)
-                u = (density * (g * bx + h * by + i - px)).astype(np.float32)
-                v = (density * (j * bx + k * by + m - py)).astype(np.float32)
+                u = np.arange(x0, x1, dtype=np.float32)[None]
+                v = np.arange(y0, y1, dtype=np.float32)[:, None]
+                g, h, i, j, k, m = inverse(to_screen)
+                u, v = body.bent(g * u + (h * v + i), j * u + (k * v + m), t, phase, vigour, undo=True)
+                g, h, i, j, k, m = compose(to_patch, inverse(pose))
+                u, v = g * u + h * v + i, j * u + k * v + m
                 colours = cv2.remap(patch, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
             else:
-                back = inverse(compose(to_screen, pose))
-                back = compose(
-                    (density, 0, -density * px, 0, density, -density * py), compose(back, (1, 0, x0, 0, 1, y0))
-                )
-                colours = cv2.warpAffine(
-                    patch,
-                    np.array(back).reshape(2, 3),
-                    (x1 - x0, y1 - y0),
-                    flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                    borderMode=cv2.BORDER_REPLICATE,
-                )
+                back = compose(compose(to_patch, inverse(whole)), (1.0, 0.0, x0, 0.0, 1.0, y0))
+                flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+                back = np.array(back).reshape(2, 3)
+                size = (x1 - x0, y1 - y0)
+                colours = cv2.warpAffine(patch, back, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
             cv2.copyTo(colours, inside, image[y0:y1, x0:x1])
 
     def _to_screen(self, index: int, t: float, subpixels: float) -> tuple:
@@ -344,19 +342,14 @@ class Scene:
         zoom, c, s, *_ = self.camera(t)
         g, h, j, k = actor.shape(t)
         x, y = self.where(index, t)
-        z = zoom * subpixels
-        return (
-            z * (c * g - s * j), z * (c * h - s * k), x * subpixels - 0.5,
-            z * (s * g + c * j), z * (s * h + c * k), y * subpixels - 0.5,
-        )  # fmt: skip
+        return _screen((c * g - s * j, c * h - s * k, s * g + c * j, s * h + c * k), zoom, x, y, subpixels)
 
-    def _occluder_to_screen(self, at, t, subpixels) -> tuple:
-        zoom, c, s, _, dx, dy = self.camera(t)
-        centre = np.array([self.aspect / 2, 0.5])
-        x, y = at + FOREGROUND * np.array([dx, dy]) - centre
-        x, y = centre + zoom * np.array([c * x - s * y, s * x + c * y])
-        z = zoom * subpixels
-        return (z * c, -z * s, x * subpixels - 0.5, z * s, z * c, y * subpixels - 0.5)
+    def _occluder_to_screen(self, at, t: float, subpixels: float) -> tuple:
+        zoom, c, s, dx, dy = self.camera(t)
+        centre_x, centre_y = self.aspect / 2, 0.5
+        x, y = at[0] + FOREGROUND * dx - centre_x, at[1] + FOREGROUND * dy - centre_y
+        x, y = centre_x + zoom * (c * x - s * y), centre_y + zoom * (s * x + c * y)
+        return _screen((c, -s, s, c), zoom, x, y, subpixels)
 
     def labels(self, t: float, supersampling: int = SUPERSAMPLING, image=None, only: int | None = None) -> np.ndarray:
         """Labels of the canvas at time t; drawn into `image` as well. `only`: that creature, with nothing before it."""
@@ -369,7 +362,7 @@ class Scene:
             coat = None if image is None else self.coats[index]
             to_screen = self._to_screen(index, t, height)
             if image is not None and actor.body.stands:
-                self._shadow(image, to_screen)
+                self._shadow(image, to_screen, actor.body.foot)
             self._draw(actor.body, to_screen, t, actor.phase, actor.vigour, index + 1, labels, image, coat)
         if only is None:
             for number, (body, at) in enumerate(self.occluders):
@@ -395,11 +388,11 @@ class Scene:
         for species in self.species:
             if "colours" not in species:
                 chosen = [palette[i] for i in rng.permutation(5)[:4]]
-                species["colours"] = [textures.jitter(rng, colour) for colour in chosen]
+                species["colours"] = [textures.jitter(rng, colour, 0.015, 0.04, 0.04) for colour in chosen]
         height, width = self.size
         self.coats = []
         for actor, species, difference in zip(self.actors, self.species, self.difference, strict=True):
-            density = TEXELS * actor.scale * height
+            density = TEXELS * actor.scale * height * min(1.5, math.exp(max(actor.growth, 0.0)))
             self.coats.append(Coat(rng, actor.body, species, self.split, density, difference))
         self.occluder_coats = []
         for body, *_ in self.occluders:
@@ -411,20 +404,16 @@ class Scene:
                 "angle": 0.0,
             }
             self.occluder_coats.append(Coat(rng, body, look, self.split, 0.8 * height, 0.0))
-        self.margin = 0.3
-        self.ground = textures.background(
-            rng, self.split, int(height * (1 + 2 * self.margin)), int(width + 2 * self.margin * height), palette, knobs
-        )
+        tall, wide = (int(GROUND_TEXELS * (side + 2 * MARGIN * height)) for side in (height, width))
+        self.ground = textures.background(rng, self.split, tall, wide, palette, knobs)
         drift = knobs.light_drift
-        self.gain = drift * rng.normal(0, 1, 3) * 0.12 + drift * rng.choice([-1, 1]) * rng.uniform(0.1, 0.55)
+        self.gain = drift * (0.1 * rng.normal(0, 1, 3) + rng.choice([-1, 1]) * rng.uniform(0.1, 0.5))
         self.gain_phase = rng.uniform(0, 2 * np.pi)
-        self.shade = (
-            rng.uniform(0, 0.12 + 0.3 * min(1.0, drift)),
-            rng.uniform(0, 2 * np.pi),
-            rng.uniform(1.5, 5),
-            rng.normal(0, 0.12),
+        rate, direction = rng.uniform(1.5, 5), rng.uniform(0, 2 * np.pi)
+        strength = rng.uniform(0, 0.12 + 0.3 * min(1.0, drift))
+        self.shade = tuple(
+            float(v) for v in (strength, rate * np.cos(direction), rate * np.sin(direction), rng.normal(0, 0.12))
         )
-        self.sun = rng.uniform(-0.3, 0.3)
         self.smear = rng.uniform(0, knobs.blur) * height / 128 * SUPERSAMPLING
         self.defocus = 0.5 * rng.uniform(0, knobs.blur) * height / 128
         noise, grain = rng.uniform(0, knobs.noise), rng.standard_normal((height + 64, width + 64, 1), dtype=np.float32)
@@ -433,11 +422,11 @@ class Scene:
         self.noise_seed = int(rng.integers(1 << 30))
         self.painted = True
 
-    def _shadow(self, image, to_screen):
+    def _shadow(self, image, to_screen, foot):
         """A soft dark ellipse on the ground under a standing creature."""
         a, b, c, d, e, f = to_screen
-        x, y = c + 0.55 * b, f + 0.62 * abs(e)
-        rx, ry = 0.5 * np.hypot(a, d), 0.11 * np.hypot(b, e)
+        x, y = c + foot * b, f + foot * abs(e)
+        rx, ry = 0.5 * math.hypot(a, d), 0.11 * math.hypot(b, e)
         x0, y0, x1, y1 = int(x - rx), int(y - ry), int(x + rx) + 1, int(y + ry) + 1
         cx0, cy0, cx1, cy1 = max(0, x0), max(0, y0), min(image.shape[1], x1), min(image.shape[0], y1)
         if cx0 >= cx1 or cy0 >= cy1:
@@ -453,23 +442,17 @@ class Scene:
         if not getattr(self, "painted", False):
             self._paint_everything()
         height, width = self.size
-        zoom, c, s, _, dx, dy = self.camera(t)
-        n = SUPERSAMPLING
-        shift = np.array([dx, dy]) * height * self.parallax
-        centre = np.array([width, height]) / 2
-        # canvas pixel = n * (zoom * R (ground pixel + shift - ground centre) + centre)
-        gh, gw = self.ground.shape[:2]
-        ox, oy = shift[0] - gw / 2, shift[1] - gh / 2
-        z = n * zoom
+        zoom, c, s, dx, dy = self.camera(t)
+        # canvas pixel = supersampling * (zoom * roll * (ground texel / texels + pan - ground centre) + frame centre)
+        z, n = zoom * SUPERSAMPLING, SUPERSAMPLING / 2
+        x = self.parallax * dx * height - self.ground.shape[1] / (2 * GROUND_TEXELS)
+        y = self.parallax * dy * height - self.ground.shape[0] / (2 * GROUND_TEXELS)
+        k = z / GROUND_TEXELS
         matrix = np.array(
-            [
-                [z * c, -z * s, z * (c * ox - s * oy) + n * centre[0]],
-                [z * s, z * c, z * (s * ox + c * oy) + n * centre[1]],
-            ]
+            [[k * c, -k * s, z * (c * x - s * y) + n * width], [k * s, k * c, z * (s * x + c * y) + n * height]]
         )
-        image = cv2.warpAffine(
-            self.ground, matrix, (n * width, n * height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
-        )
+        size = (SUPERSAMPLING * width, SUPERSAMPLING * height)
+        image = cv2.warpAffine(self.ground, matrix, size, borderMode=cv2.BORDER_REFLECT_101)
         mask = settle(self.labels(t, image=image))
         speed = self.where(0, t + 0.5) - self.where(0, t - 0.5)
         image = cv2.resize(self._smeared(image, speed), (width, height), interpolation=cv2.INTER_AREA)
@@ -493,27 +476,35 @@ class Scene:
     def _exposed(self, image, mask, t):
         """Light and sensor: exposure and colour cast, moving shade, light on each creature's side, noise."""
         height, width = mask.shape
-        strength, direction, rate, speed = self.shade
+        strength, across, down, speed = self.shade
         x = np.linspace(0, self.aspect, width, dtype=np.float32)[None]
         y = np.linspace(0, 1, height, dtype=np.float32)[:, None]
-        light = 1 + strength * np.sin(rate * (np.cos(direction) * x + np.sin(direction) * y) + speed * t)
+        light = 1 + strength * np.sin(across * x + (down * y + speed * t))
         for index, actor in enumerate(self.actors):
             amount, angle, turn = actor.light
-            cx, cy = self.where(index, t)
+            cx, cy = (float(value) for value in self.where(index, t))
             reach = 1.1 * actor.scale
-            x0, x1 = int(np.clip((cx - reach) * height, 0, width)), int(np.clip((cx + reach) * height, 0, width))
-            y0, y1 = int(np.clip((cy - reach) * height, 0, height)), int(np.clip((cy + reach) * height, 0, height))
+            x0, x1 = (int(min(max((cx + side * reach) * height, 0), width)) for side in (-1, 1))
+            y0, y1 = (int(min(max((cy + side * reach) * height, 0), height)) for side in (-1, 1))
             if x0 < x1 and y0 < y1:
-                slope = np.cos(angle + turn * t) * (x[:, x0:x1] - cx) + np.sin(angle + turn * t) * (y[y0:y1] - cy)
-                slope *= amount / actor.scale
-                light[y0:y1, x0:x1] *= 1 + np.clip(slope, -0.5, 0.5) * (mask[y0:y1, x0:x1] == index + 1)
-        gain = np.exp(self.gain * (np.sin(0.13 * t + self.gain_phase) - np.sin(self.gain_phase))).astype(np.float32)
+                amount, angle = amount / actor.scale, angle + turn * t
+                slope = amount * math.cos(angle) * (x[:, x0:x1] - cx) + amount * math.sin(angle) * (y[y0:y1] - cy)
+                np.clip(slope, -0.5, 0.5, out=slope)
+                light[y0:y1, x0:x1] *= 1 + slope * (mask[y0:y1, x0:x1] == index + 1)
+        gain = np.exp(self.gain * (np.sin(0.13 * t + self.gain_phase) - np.sin(self.gain_phase)))
+        gain = np.minimum(gain, 1.35).astype(np.float32)
         spot = np.random.default_rng([self.noise_seed, int(round(16 * t))]).integers(0, 64, 2)
         noise = self.noise[spot[0] : spot[0] + height, spot[1] : spot[1] + width]
         image = image * light[..., None]
         image *= gain
         image += noise
         return np.clip(image, 0, 255).astype(np.uint8)
+
+
+def _screen(linear, zoom, x, y, subpixels) -> tuple:
+    """The affine map to canvas subpixels of a linear map to frame heights, with the origin seen at (x, y)."""
+    a, b, d, e = (zoom * subpixels * value for value in linear)
+    return a, b, float(x) * subpixels - 0.5, d, e, float(y) * subpixels - 0.5
 
 
 def _ramp(x: float) -> float:

@@ -65,15 +65,15 @@ def scene_palette(rng, muted: float) -> list:
     key, spread = rng.random(), rng.uniform(0.03, 0.1)
     calm = 1 - 0.75 * muted
     hues = [key, key + spread, key - spread, key + 0.5 + rng.normal(0, 0.06), key + rng.normal(0, 0.03)]
-    greatest = [0.75, 0.7, 0.7, 0.6, 0.25]
-    values = rng.permutation(np.linspace(0.25, 0.9, 5)) + rng.normal(0, 0.05, 5)
+    greatest = [0.68, 0.62, 0.62, 0.55, 0.25]
+    values = rng.permutation(np.linspace(0.3, 0.92, 5)) + rng.normal(0, 0.04, 5)
     return [
         (h, rng.uniform(0.25, 1.0) * s * (calm + 0.25), float(np.clip(v, 0.15, 0.95)))
         for h, s, v in zip(hues, greatest, values, strict=True)
     ]
 
 
-def jitter(rng, colour, hue=0.03, saturation=0.08, value=0.08):
+def jitter(rng, colour, hue=0.02, saturation=0.05, value=0.06):
     """A colour near an HSV colour; the arguments are standard deviations."""
     return (
         colour[0] + rng.normal(0, hue),
@@ -146,59 +146,86 @@ def pattern(rng, family: str, split: str, x, y, frequency: float, angle: float) 
 def background(rng, split: str, height: int, width: int, palette, knobs) -> np.ndarray:
     """A place for creatures to be, (height, width, 3) uint8, in colours that it shares with them."""
     own = scene_palette(rng, knobs.muted)
-    colours = [
-        rgb(*jitter(rng, palette[i] if rng.random() < knobs.camouflage else own[i], 0.02, 0.05, 0.06)) for i in range(5)
-    ]
-    colours = np.array(colours, np.float32)[rng.permutation(5)]
+    shared = [palette[i] if rng.random() < knobs.camouflage else own[i] for i in range(5)]
+    colours = np.array([rgb(*jitter(rng, colour, 0.015, 0.04, 0.05)) for colour in shared], np.float32)
+    colours = colours[rng.permutation(5)]
+    horizon = 0.0
     if rng.random() < knobs.photos:
         image = _photo_ground(rng, split, height, width, colours, knobs)
     else:
-        image = _painted_ground(rng, height, width, colours)
+        horizon = rng.uniform(0.25, 0.5) if rng.random() < 0.6 else 0.0
+        paint = _water if rng.random() < 0.25 else _land
+        image = paint(rng, height, width, colours, int(horizon * height))
     image = np.ascontiguousarray(np.clip(image, 0, 255), np.float32)
-    for _ in range(rng.poisson(knobs.clutter * 34 * width / height)):
-        _clutter(rng, image, colours)
-    focus = rng.uniform(0.3, 0.5 + knobs.blur) * height / 170
-    return cv2.GaussianBlur(image, (0, 0), focus).astype(np.uint8)
+    for y in np.sort(rng.uniform(horizon + 0.02, 1, rng.poisson(knobs.clutter * 40 * width / height))):
+        _clutter(rng, image, colours, y, horizon)
+    focus = rng.uniform(0, 0.35 + knobs.blur) * height / 200
+    return (cv2.GaussianBlur(image, (0, 0), focus) if focus > 0.3 else image).astype(np.uint8)
 
 
 def _photo_ground(rng, split, height, width, colours, knobs):
+    """A crop of a photograph, tinted with the palette."""
     image = random_photo_crop(rng, split, height, width)
-    image = image * rng.uniform(0.7, 1.1) + rng.uniform(-15, 15)
+    image = image * rng.uniform(0.75, 1.1) + rng.uniform(-10, 20)
     grey = image.mean(-1, keepdims=True)
     low, high = np.quantile(grey[::4, ::4], (0.02, 0.98))
     grey = np.clip((grey - low) / (high - low + 1e-3), 0, 1)
-    pair = colours[np.argsort(colours[:2].sum(-1))]
-    tint = pair[0] * (1 - grey) + pair[1] * grey
+    dark, light = sorted(colours[:2], key=lambda colour: float(colour.sum()))
     share = rng.uniform(0.35, 0.9) * knobs.camouflage
-    return image * (1 - share) + tint * share
+    return image * (1 - share) + (dark + (light - dark) * grey) * share
 
 
-def _painted_ground(rng, height, width, colours):
-    """Two earths mixed by noise; often a horizon with a sky or a wall above it, and layered hills."""
-    coarse = fractal_noise(rng, height, width, rng.uniform(0.1, 0.5) * height, 4)[..., None]
-    fine = fractal_noise(rng, height, width, rng.uniform(0.03, 0.12) * height, 2)[..., None]
-    image = colours[0] * (1 - coarse) + colours[1] * coarse
-    image = image * (1 - 0.5 * fine) + colours[2] * 0.5 * fine
-    if rng.random() < 0.6:  # a horizon
-        x = np.arange(width, dtype=np.float32)
-        y = np.arange(height, dtype=np.float32)[:, None]
-        for layer in range(int(rng.integers(1, 4)), 0, -1):
-            ridge = height * (0.62 - 0.14 * layer + rng.normal(0, 0.02))
-            hills = value_noise(rng, 3, width, rng.uniform(0.15, 0.6) * height)[1]
-            ridge = ridge + (hills - 0.5) * height * rng.uniform(0.02, 0.25) + 0 * x
-            soft = np.clip(ridge - y + 0.5, 0, 1)[..., None]
-            shade = colours[(layer + 1) % 5] * (0.75 + 0.1 * layer) + 12 * (coarse - 0.5)
-            shade = shade * (0.85 + 0.3 * fine)
-            image = image * (1 - soft) + shade * soft
-    depth = np.linspace(rng.uniform(0.85, 1.1), rng.uniform(0.85, 1.1), height, dtype=np.float32)[:, None, None]
-    return image * depth
+def _land(rng, height, width, colours, horizon):
+    """Earth of two or three colours; above a horizon, a sky with layers of hills in its haze, or a wall of boards."""
+    squeeze = rng.uniform(1, 3) if horizon else 1.0  # ground seen at a slant
+    tall = int(height * squeeze)
+    coarse = fractal_noise(rng, tall, width, rng.uniform(0.12, 0.5) * height, 4)
+    fine = fractal_noise(rng, tall, width, rng.uniform(0.03, 0.1) * height, 2)
+    coarse, fine = (cv2.resize(n, (width, height), interpolation=cv2.INTER_AREA)[..., None] for n in (coarse, fine))
+    image = colours[0] + (colours[1] - colours[0]) * coarse
+    image = image + (colours[2] - image) * (0.6 * fine * fine)
+    image = image * (0.92 + 0.16 * fine)
+    if not horizon:
+        return image
+    image *= np.linspace(0.85, 1.12, height, dtype=np.float32)[:, None, None]
+    y = np.arange(height, dtype=np.float32)[:, None]
+    haze = 0.55 * colours[3] + 0.45 * np.float32([225, 228, 230])
+    if rng.random() < 0.25:  # a wall of boards
+        board = rng.uniform(0.06, 0.16) * height
+        seam = np.abs((np.arange(width) / board) % 1 - 0.5) > 0.46
+        wall = colours[3] * (0.9 + 0.2 * coarse) * np.where(seam, 0.7, 1.0).astype(np.float32)[None, :, None]
+        return np.where((y < horizon)[..., None], wall, image)
+    sky = haze + (255 - haze) * np.linspace(0.1, 0.5, height, dtype=np.float32)[:, None, None]
+    above = sky * (0.97 + 0.06 * coarse)
+    for layer in range(int(rng.integers(1, 4)), 0, -1):
+        hills = value_noise(rng, 3, width, rng.uniform(0.12, 0.5) * height)[1] - 0.4
+        ridge = horizon - height * (0.07 * (layer - 1) + rng.uniform(0.05, 0.22) * hills)
+        cover = np.clip(y - ridge + 0.5, 0, 1)[..., None]
+        shade = colours[(layer + 1) % 5] * (0.8 + 0.35 * fine)
+        shade = shade + (haze - shade) * (0.25 * layer - 0.15)
+        above = above + (shade - above) * cover
+    return np.where((y < horizon)[..., None], above, image)
 
 
-def _clutter(rng, image, colours):
-    """One thing on the ground: a pebble, a leaf, a tuft or a slab, lit from above, drawn in place."""
+def _water(rng, height, width, colours, _):
+    """Water from above to the deep, with light that dances on it and a sandy bottom."""
+    depth = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
+    light = 0.6 * colours[0] + 0.4 * np.float32([215, 230, 228])
+    image = light + (0.75 * colours[1] - light) * depth
+    waves = value_noise(rng, height, width, rng.uniform(0.08, 0.2) * height)
+    ripples = np.abs(waves - value_noise(rng, height, width, 0.1 * height))
+    image = image * (0.9 + 0.35 * np.exp(-9 * ripples)[..., None] * (1 - 0.6 * depth))
+    floor = height * (0.78 + 0.15 * (value_noise(rng, 3, width, 0.3 * height)[1] - 0.5))
+    cover = np.clip((np.arange(height, dtype=np.float32)[:, None] - floor) / 3 + 0.5, 0, 1)[..., None]
+    sand = colours[2] * (0.85 + 0.3 * fractal_noise(rng, height, width, 0.06 * height, 2)[..., None])
+    return image + (sand - image) * cover
+
+
+def _clutter(rng, image, colours, y: float, horizon: float):
+    """One thing on the ground: a pebble, a leaf, a tuft or a slab, lit from above, smaller when far, drawn in place."""
     height, width = image.shape[:2]
-    x, y = rng.uniform(0, width), rng.uniform(0, height)
-    size = height * rng.uniform(0.015, 0.06) * (0.6 + 0.8 * y / height)
+    size = height * rng.uniform(0.015, 0.05) * (0.5 + (y - horizon) / (1 - horizon))
+    x, y = rng.uniform(0, width), y * height
     colour = colours[rng.integers(5)] * rng.uniform(0.75, 1.2) + rng.normal(0, 6, 3)
     kind = rng.integers(4)
     if kind == 0:  # a pebble with a lit top
@@ -219,7 +246,7 @@ def _clutter(rng, image, colours):
             tip = [x + 2 * size * lean, y - size * rng.uniform(1.2, 2.8)]
             _fill(image, np.array([[x - 0.2 * size, y], tip, [x + 0.2 * size, y]]), colour * rng.uniform(0.8, 1.2))
     else:  # a slab
-        corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * size * rng.uniform(0.6, 1.8, 2)
+        corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * size * rng.uniform(0.5, 1.3, 2)
         corners = corners + rng.normal(0, 0.25 * size, (4, 2)) + [x, y]
         _fill(image, corners, 0.8 * colour)
         _fill(image, corners - [0.12 * size, 0.25 * size], colour)
