@@ -108,9 +108,11 @@ def test_pairs_count_wins_and_losses_against_the_first():
 
 def test_G_where_clips_know_what_training_saw():
     clips = [clip("old", 0, seen={1: True}), clip("new", 2, seen={1: False})]
-    still = row(bench({"still": StillTracker}, clips), "still")
+    results = bench({"still": StillTracker}, clips)
+    still = row(results, "still")
     assert (still["J_seen"], still["F_seen"]) == (1, 1)
     assert still["J_unseen"] == pytest.approx(still_J(2), abs=1e-6)
+    assert table(results).splitlines()[0].split()[-4:] == ["G", "frames/s", "peak", "MB"]
     assert still["G"] == pytest.approx((2 + still["J_unseen"] + still["F_unseen"]) / 4, abs=1e-5)
     assert "G" not in row(bench({"still": StillTracker}, CLIPS), "still")
 

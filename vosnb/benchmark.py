@@ -534,11 +534,14 @@ def table(results: dict, difficulties: Sequence[str] | None = None, markdown: bo
             key=lambda r: difficulties.index(r["difficulty"]),
         )
 
-    scores = [["difficulty", "tracker", "clips", "objects", "J", "95 % interval", "F", "J&F", "frames/s", "peak MB"]]
+    overall = ["G"] if any("G" in row for row in results["rows"]) else []  # where clips know what training saw
+    scores = [["difficulty", "tracker", "clips", "objects", "J", "95 % interval", "F", "J&F", *overall]]
+    scores[0] += ["frames/s", "peak MB"]
     for row in chosen(results["rows"]):
         numbers = [f"{row[key]:.3f}" for key in ("J", "F", "JF")]
         scores.append([row["difficulty"], row["tracker"], str(row["clips"]), str(row["objects"]), numbers[0]])
         scores[-1] += [_range(row["J_low"], row["J_high"], ".3f"), *numbers[1:]]
+        scores[-1] += [f"{row[key]:.3f}" if key in row else "" for key in overall]
         scores[-1] += [f"{row['fps']:.1f}", f"{row['peak_memory_mb']:.0f}"]
     text = _grid(scores, markdown)
 
