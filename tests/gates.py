@@ -1,44 +1,52 @@
-"""Every gate, in the order of CI; `make test` runs this. What each one costs and says is printed again at the end.
+"""Every gate, in the order of CI; `make test` runs this. What each took and said is printed again at the end.
 
-python tests/gates.py            all gates
-python tests/gates.py lint unit  those whose names begin so
+python tests/gates.py              all gates
+python tests/gates.py lint unit    these alone
 """
 
+import json
 import os
 import re
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from vosnb.lesson import table
+from vosnb.paths import ROOT
+
+COURSE = ROOT / "build" / "course.json"  # written by the gate `editions`
 PYTEST = [sys.executable, "-m", "pytest", "--color=no"]
-NBVAL = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=300"]
-NOTEBOOKS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "notebooks").glob("*.ipynb"))
-
-# Two workers, each with one thread: as fast as one with two, and no test waits for the other's threads.
-# (`loadfile`: the tests of a file, or the cells of a notebook, stay with one worker.)
+APART = ["tests/browser", "tests/test_editions.py", "tests/test_notebooks.py"]  # gates of their own
+NBVAL = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=600", "--nbval-sanitize-with=tests/nbval.cfg"]
+# Two workers of one thread each; the tests of a file, and the cells of a notebook, stay with one worker.
 PARALLEL = ["-n", "2", "--dist", "loadfile"]
 
 GATES = {
-    "lint": [[sys.executable, "-m", "ruff", "format", "--check", "."], [sys.executable, "-m", "ruff", "check", "."]],
-    "unit, equation, oracle and mutant tests": [[*PYTEST, *PARALLEL, "tests", "--ignore=tests/browser"]],
-    "notebooks against their stored outputs": [[*PYTEST, *PARALLEL, *NBVAL, *NOTEBOOKS]],
-    "browser": [[*PYTEST, "tests/browser"]],
+    "lint": (
+        "format and lint",
+        [[sys.executable, "-m", "ruff", "format", "--check", "."], [sys.executable, "-m", "ruff", "check", "."]],
+    ),
+    "unit": (
+        "unit, equation, oracle and mutant tests",
+        [[*PYTEST, *PARALLEL, "tests", *(f"--ignore={path}" for path in APART)]],
+    ),
+    "in-step": ("text sources and notebooks in step", [[*PYTEST, "tests/test_notebooks.py"]]),
+    "nbval": ("every notebook against its stored outputs", [[*PYTEST, *PARALLEL, *NBVAL, "notebooks"]]),
+    "editions": ("course within budgets; student edition, other parameters", [[*PYTEST, "tests/test_editions.py"]]),
+    "browser": ("widgets in Chromium and in JupyterLab", [[*PYTEST, "tests/browser"]]),
 }
 
 
 def run(commands: list[list[str]]) -> tuple[bool, list[str]]:
     """Run commands until one fails, showing what they print; returns success and pytest's closing lines."""
-    closing = []
     environment = os.environ | {"OMP_NUM_THREADS": "1", "VOSNB_HEADLESS": "1", "PYTHONUNBUFFERED": "1"}
+    closing = []
     for command in commands:
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, text=True, **streams)
         for line in process.stdout:
             print(line, end="", flush=True)
-            if re.search(r"\d+ (passed|failed|error|skipped).* in [\d.]+s", line):
+            if re.search(r"\d+ (passed|failed|skipped|errors?)\b.* in [\d.]+s", line):
                 closing.append(line.strip())
         if process.wait():
             return False, closing
@@ -46,19 +54,29 @@ def run(commands: list[list[str]]) -> tuple[bool, list[str]]:
 
 
 def main(names: list[str]) -> int:
-    chosen = [gate for gate in GATES if not names or gate.startswith(tuple(names))]
+    if unknown := set(names) - GATES.keys():
+        print(f"There is no gate {', '.join(sorted(unknown))}; the gates are {', '.join(GATES)}.")
+        return 2
+    COURSE.unlink(missing_ok=True)
     began, rows = time.perf_counter(), []
-    for gate in chosen:
-        print(f"\n===== {gate}", flush=True)
+    for gate in names or GATES:
+        meaning, commands = GATES[gate]
+        print(f"\n===== {gate}: {meaning}", flush=True)
         start = time.perf_counter()
-        passed, closing = run(GATES[gate])
-        rows.append((gate, "ok" if passed else "FAILED", time.perf_counter() - start, closing))
+        passed, closing = run(commands)
+        rows.append((gate, passed, time.perf_counter() - start, closing))
+
     print(f"\n===== {len(rows)} gates in {time.perf_counter() - began:.0f} s")
-    for gate, result, seconds, _ in rows:
-        print(f"{gate:<45} {result:<7} {seconds:6.1f} s")
+    for gate, passed, seconds, _ in rows:
+        print(f"{'ok' if passed else 'FAILED':<7} {seconds:6.1f} s  {gate:<9} {GATES[gate][0]}")
+    if COURSE.exists():
+        print("\nBudgets: 60 s (90 s for the two longest), 1500 MB of memory, 2 MB of file")
+        table(json.loads(COURSE.read_text())["lessons"], digits=1)
+    print()
     for *_, closing in rows:
-        print(*closing, sep="\n", end="\n" * bool(closing))
-    return int(any(result != "ok" for _, result, *_ in rows))
+        for line in closing:
+            print(line)
+    return int(not all(passed for _, passed, *_ in rows))
 
 
 if __name__ == "__main__":

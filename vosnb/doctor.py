@@ -95,11 +95,11 @@ def device() -> str:
     """Where torch computes, and that it really can."""
     import torch
 
-    where = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    name = torch.cuda.get_device_name() if where.type == "cuda" else "CPU"
+    where, name = ("cuda", "CUDA device") if torch.cuda.is_available() else ("cpu", "CPU")
     try:
+        name = torch.cuda.get_device_name() if where == "cuda" else name
         torch.ones(8, 8, device=where).matmul(torch.ones(8, 8, device=where)).sum().item()
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError) as error:  # the latter from a torch that was built without CUDA
         raise Trouble(
             f"{name} is there but torch {torch.__version__} cannot use it ({str(error).splitlines()[0]})",
             "Update its driver, or hide it: set CUDA_VISIBLE_DEVICES to the empty string before `make lab`.",
@@ -204,7 +204,7 @@ def lab_extensions() -> str:
     return f"ipywidgets {importlib.metadata.version('ipywidgets')} and anywidget {python}, installed and enabled"
 
 
-def widgets(code: str | None = None, timeout: float = 40) -> str:
+def widgets(code: str | None = None, timeout: float = 60) -> str:
     """A widget's way to the browser and back through a real Jupyter server: the page asks n, Python answers n + 1."""
     from websocket import WebSocketException
 
