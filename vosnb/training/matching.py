@@ -28,7 +28,7 @@ SIZE = 128
 SMALL, SMALL_SHARE = 96, 0.6  # the first steps see smaller pictures: nearly twice as many in the same time
 FRAMES = 24  # of the clip from which a sample takes three
 DRAWN = 8  # of these are drawn at all: a clip costs about as much to set up as eight frames do to draw
-REUSE = 6  # samples that a clip serves, spread over the POOL newest clips
+REUSE = 8  # samples that a clip serves, spread over the POOL newest clips
 POOL = 400
 LEARNING_RATE = 1e-3
 
