@@ -9,6 +9,6 @@ into a scene and renders it, `splits.py` defines and writes the benchmark.
 """
 
 from vosnb.creatures.knobs import DIFFICULTIES, TRAINING, KnobError, Knobs
-from vosnb.creatures.splits import benchmark, generate
+from vosnb.creatures.splits import benchmark, generate, write_benchmark
 
-__all__ = ["DIFFICULTIES", "TRAINING", "KnobError", "Knobs", "benchmark", "generate"]
+__all__ = ["DIFFICULTIES", "TRAINING", "KnobError", "Knobs", "benchmark", "generate", "write_benchmark"]

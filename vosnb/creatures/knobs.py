@@ -41,7 +41,7 @@ class Knobs:
         """These knobs with some turned to other values; `KnobError` says which value is wrong and what is allowed."""
         for name, value in values.items():
             if name not in LIMITS:
-                raise KnobError(f"There is no knob {name!r}{_did_you_mean(name, LIMITS)}.")
+                raise KnobError(f"There is no knob {name!r}{did_you_mean(name, LIMITS)}.")
             low, high = LIMITS[name]
             is_range = isinstance(getattr(Knobs, name), tuple)
             pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
@@ -123,10 +123,11 @@ def knobs_for(difficulty: str, **values) -> Knobs:
     """The knobs of a named difficulty ("train" is the training mixture), some of them turned."""
     named = {**DIFFICULTIES, "train": TRAINING}
     if difficulty not in named:
-        raise KnobError(f"There is no difficulty {difficulty!r}{_did_you_mean(difficulty, named)}.")
+        raise KnobError(f"There is no difficulty {difficulty!r}{did_you_mean(difficulty, named)}.")
     return named[difficulty].turned(**values)
 
 
-def _did_you_mean(name: str, known) -> str:
+def did_you_mean(name: str, known) -> str:
+    """The end of a sentence about an unknown name: the closest known one, or all of them."""
     close = difflib.get_close_matches(str(name), known, n=1)
     return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(known)}"

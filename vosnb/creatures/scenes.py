@@ -44,8 +44,10 @@ class Coat:
 
         self.density = density
         hue, saturation, value = off(0.085), off(0.15), off(0.16)
+        shares = (1, 0.7, 0.7, 0.4)  # of the change in brightness; the accent changes least
         tones = [
-            (h + hue, s + saturation, v + value * k) for (h, s, v), k in zip(species["colours"], (1, 0.7, 0.7, 0.4))
+            (h + hue, s + saturation, v + value * share)
+            for (h, s, v), share in zip(species["colours"], shares, strict=True)
         ]
         self.tones = [textures.rgb(*tone).astype(np.float32) for tone in tones]
         frequency = species["frequency"] * (1 + off(0.25))
@@ -164,6 +166,7 @@ class Scene:
         self.aspect = size[1] / size[0]
         self._looks = rng_looks
         self._cameras = {}
+        self.painted = False
         rng = rng_geometry
         self._cast(rng)
         self._set_camera(rng)
@@ -439,8 +442,9 @@ class Scene:
 
     def frame(self, t: float) -> tuple:
         """(frame (H, W, 3) uint8 RGB, mask (H, W) uint8) at time t."""
-        if not getattr(self, "painted", False):
+        if not self.painted:
             self._paint_everything()
+        t = float(t)
         height, width = self.size
         zoom, c, s, dx, dy = self.camera(t)
         # canvas pixel = supersampling * (zoom * roll * (ground texel / texels + pan - ground centre) + frame centre)

@@ -1,13 +1,19 @@
 """One clip from a seed (`generate`), and the benchmark: which seeds, sizes and lengths make up each split."""
 
+import hashlib
+import json
+import shutil
 from functools import lru_cache
+from pathlib import Path
 
+import cv2
 import numpy as np
 
-from vosnb.clips import Clip, Lazy
-from vosnb.creatures.knobs import DIFFICULTIES, KnobError, knobs_for
+from vosnb.clips import Clip, Lazy, write_davis
+from vosnb.creatures.knobs import DIFFICULTIES, KnobError, did_you_mean, knobs_for
 from vosnb.creatures.scenes import Scene
 from vosnb.creatures.textures import SPLITS
+from vosnb.paths import DATA
 
 ATTEMPTS = 60
 NAMES = [*DIFFICULTIES, "train"]
@@ -23,8 +29,8 @@ def generate(seed, difficulty="easy", split="train", size=(128, 128), frames=24,
     times: render these frames alone (frame numbers, fractions allowed), e.g. `[3, 9, 15]`.
     knobs: fields of `Knobs` to turn, e.g. `species_difference=0.2`.
 
-    The clip's `info` holds "difficulty", "split", "seed", "knobs" (a `Knobs`), "species" (one (plan, texture, group)
-    for each object; objects of one group are of one species) and "seen" ({object: training shows its plan and texture}).
+    The clip's `info` holds "difficulty", "split", "seed", "knobs" (a `Knobs`), "species" (a (plan, texture, group) for
+    each object; objects of one group are of one species) and "seen" ({object: training shows such a plan and texture}).
     Raises KnobError, one clear sentence, for an unknown difficulty, split or knob and for values out of range.
     """
     times = range(frames) if times is None else times
@@ -42,7 +48,7 @@ def compose_scene(seed, difficulty="easy", split="train", size=(128, 128), frame
     """The scene behind `generate`: the first of a seed's attempts whose target can be seen as promised."""
     settings = knobs_for(difficulty, **knobs)
     if split not in SPLITS:
-        raise KnobError(f"There is no split {split!r}; there are {', '.join(SPLITS)}.")
+        raise KnobError(f"There is no split {split!r}{did_you_mean(split, SPLITS)}.")
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise KnobError(f"A seed is a whole number that is not negative, not {seed!r}.")
     if min(size) < 64 or frames < 1:
@@ -88,7 +94,7 @@ def scene_info(scene: Scene, seed: int, difficulty: str) -> dict:
 SIZES = ((128, 128), (128, 160), (128, 192), (128, 224))
 LENGTHS = (20, 24, 20, 28, 22, 24, 20, 36)  # frames; mean about 24
 COUNTS = {  # clips of each difficulty
-    "val": {name: 2 for name in DIFFICULTIES},
+    "val": dict.fromkeys(DIFFICULTIES, 2),
     "test": {name: 5 if name in ("lookalike", "twins") else 3 for name in DIFFICULTIES},
     "test-large": {
         name: {"twins": 40, "easy": 24, "lookalike": 24, "occlusion": 24}.get(name, 12) for name in DIFFICULTIES
@@ -102,27 +108,35 @@ def benchmark(split: str = "test", start: int | None = None, count: int | None =
 
     split: "val" and "test" (the shipped ones), "test-large" (160 clips of the test distribution, 40 of them twins),
         "generated" or "train" (clips start .. start + count - 1 of an endless list; "generated" cycles through the
-        difficulties of the test distribution, "train" is the training mixture).
-    Raises KnobError for another split, or a start or count where there is none.
+        difficulties of the test distribution, "train" is the training mixture). All begin with one clip of each
+        difficulty, so that the first few are a fair sample.
+    Raises KnobError for another split, or a negative start or count.
     """
     if split not in FIRST_SEED:
-        raise KnobError(f"There is no benchmark split {split!r}; there are {', '.join(FIRST_SEED)}.")
+        raise KnobError(f"There is no benchmark split {split!r}{did_you_mean(split, FIRST_SEED)}.")
+    if min(start or 0, count or 0) < 0:
+        raise KnobError(f"start and count are not negative, unlike {start} and {count}.")
+    return [_clip(split, *entry) for entry in _entries(split, start or 0, count)]
+
+
+def _entries(split: str, start: int, count: int | None) -> list[tuple[str, int, int]]:
+    """(difficulty, number in the split, number in the name) of the clips asked for."""
     if split in COUNTS:
-        entries = [(name, i) for name, n in COUNTS[split].items() for i in range(n)]
-        return [_clip(split, name, number, i) for number, (name, i) in enumerate(entries)][start or 0 :][:count]
+        counts, first = COUNTS[split], 100 if split == "test-large" else 0
+        rounds = [(name, i) for i in range(max(counts.values())) for name in counts if i < counts[name]]
+        entries = [(name, number, first + i) for number, (name, i) in enumerate(rounds)]
+        return entries[start:][:count]
     names = ["train"] if split == "train" else list(DIFFICULTIES)
-    numbers = range(start or 0, (start or 0) + (64 if count is None else count))
-    return [_clip(split, names[i % len(names)], i, i) for i in numbers]
+    return [(names[i % len(names)], i, i) for i in range(start, start + (64 if count is None else count))]
 
 
 def _clip(split: str, difficulty: str, number: int, label: int) -> Clip:
-    """One lazily rendered clip of the benchmark; size and length follow from its number."""
-    size, frames = SIZES[number * 5 % 7 % len(SIZES)], LENGTHS[number % len(LENGTHS)]
+    """One lazily rendered clip of the benchmark; its size and length follow from its number."""
+    size, frames = SIZES[5 * number % 7 % len(SIZES)], LENGTHS[(number + number // 8) % len(LENGTHS)]
     seed, stream = FIRST_SEED[split] + number, split if split in SPLITS else "test"
-
     what = (seed, difficulty, stream, size, frames)
     return Clip(
-        f"{difficulty}-{label:03d}",
+        f"{'val-' if split == 'val' else ''}{difficulty}-{label:03d}",
         Lazy(frames, lambda t: _rendered(what, t)[0]),
         Lazy(frames, lambda t: _rendered(what, t)[1]),
         scene_info(_scene(what), seed, difficulty) | {"split": split},
@@ -137,3 +151,40 @@ def _scene(what: tuple) -> Scene:
 @lru_cache(maxsize=128)  # shared by all clips, so that a long list of them stays small in memory
 def _rendered(what: tuple, t: int) -> tuple:
     return _scene(what).frame(t)
+
+
+def write_benchmark(root: str | Path = DATA, splits=("val", "test"), quality: int = 90) -> None:
+    """Write the shipped clips in DAVIS layout, and `clips.json`: what each is, and checksums of its masks and files.
+
+    "masks": sha256 of the mask arrays, which any machine should generate again. "frames": sha256 of the JPEG files,
+    which are the reference: the last bit of a generated frame may depend on versions and machine.
+    """
+    root, clips, checksums = Path(root), {}, {}
+    for folder in ("JPEGImages", "Annotations", "ImageSets"):
+        shutil.rmtree(root / folder, ignore_errors=True)
+    for split in splits:
+        for clip in benchmark(split):
+            write_davis(clip, root, split, quality=quality)
+            about = {key: clip.info[key] for key in ("difficulty", "seed", "split", "seen", "species", "fps")}
+            clips[clip.name] = about | {"size": clip.size, "frames": len(clip), "objects": len(about["species"])}
+            checksums[clip.name] = {"masks": masks_checksum(clip.masks), "frames": files_checksum(root, clip.name)}
+    versions = {"numpy": np.__version__, "opencv": cv2.__version__}
+    text = {"versions": versions, "clips": clips, "sha256": checksums}
+    lines = json.dumps(text, separators=(", ", ": ")).replace('}, "', '},\n"').replace('{"val-', '{\n"val-')
+    (root / "clips.json").write_text(lines + "\n")
+
+
+def masks_checksum(masks) -> str:
+    """sha256 of a clip's masks, as uint8 arrays one after the other."""
+    digest = hashlib.sha256()
+    for mask in masks:
+        digest.update(np.ascontiguousarray(mask, np.uint8).tobytes())
+    return digest.hexdigest()
+
+
+def files_checksum(root: Path, name: str) -> str:
+    """sha256 of the JPEG files of a clip written under `root`, one after the other."""
+    digest = hashlib.sha256()
+    for file in sorted((Path(root) / "JPEGImages" / "480p" / name).glob("*.jpg")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
