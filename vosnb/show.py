@@ -87,13 +87,22 @@ def encode_png(image: np.ndarray, limit: int = 80_000) -> bytes:
     A notebook must stay small, and a photograph of 800 x 300 pixels as a true-colour PNG takes half a megabyte.
     """
     picture = Image.fromarray(image)
+    data = _png(picture, compress_level=1)
+    if len(data) <= 2 * limit and len(data := _png(picture)) <= limit:
+        return data
     while True:
-        for colors in (None, 256, 128, 64):
-            buffer = io.BytesIO()
-            (picture.quantize(colors) if colors else picture).save(buffer, "png", optimize=True)
-            if buffer.tell() <= limit:
-                return buffer.getvalue()
-        picture = picture.resize([max(1, round(0.85 * side)) for side in picture.size], Image.Resampling.LANCZOS)
+        for colors in (256, 128, 64):  # an octree is thirty times faster than Pillow's median cut, and packs better
+            data = _png(picture.quantize(colors, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE))
+            if len(data) <= limit:
+                return data
+        shrink = max(0.5, 0.97 * math.sqrt(limit / len(data)))
+        picture = picture.resize([max(1, round(shrink * side)) for side in picture.size], Image.Resampling.LANCZOS)
+
+
+def _png(picture: Image.Image, **options) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "png", **options)
+    return buffer.getvalue()
 
 
 def figure(fig, *, alt: str) -> Picture:

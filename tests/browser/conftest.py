@@ -45,6 +45,7 @@ def browser():
 def page(browser):
     """A fresh page; the test fails if anything on it threw an error."""
     page = browser.new_page(viewport={"width": 1000, "height": 900})
+    page.set_default_timeout(90_000)  # a machine that also trains a network is slow to start a kernel
     errors = []
     page.on("pageerror", lambda error: errors.append(error))
     yield page
@@ -64,12 +65,12 @@ class Lab:
             return json.loads(answer.read() or "null")
 
     def open(self, page, name: str, *cells: str):
-        """Write a notebook with these code cells, open it in `page`, run all of it, wait until the kernel rests."""
+        """Write a notebook with these code cells, open it in `page`, and start to run all of it."""
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
         notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
         nbformat.write(notebook, self.root / name)
         page.goto(f"{self.url}/lab/tree/{name}?token=t&reset")
-        page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]', timeout=60_000)
+        page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
         page.evaluate(
             """async () => {
                 const app = window.jupyterapp;
@@ -78,7 +79,7 @@ class Lab:
                 await panel.context.ready;
                 await panel.sessionContext.ready;
                 await panel.sessionContext.session.kernel.info;
-                await app.commands.execute("notebook:run-all-cells");
+                app.commands.execute("notebook:run-all-cells");
             }"""
         )
 
@@ -99,6 +100,13 @@ class Lab:
             return json.loads(answer["data"]["text/plain"].strip("'\""))
         finally:
             client.stop_channels()
+
+    def wait_until(self, name: str, expression: str, value, seconds: float = 30):
+        """Wait until the expression has this value in the notebook's kernel."""
+        end = time.monotonic() + seconds
+        while (found := self.evaluate(name, expression)) != value:
+            assert time.monotonic() < end, f"{expression} is {found}, not {value}"
+            time.sleep(0.1)
 
 
 @pytest.fixture

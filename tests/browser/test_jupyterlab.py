@@ -18,8 +18,9 @@ def setup() -> str:
     return SETUP.format(folder=str(Path(__file__).parent))
 
 
-def wait(page, number: int, timeout: int = 30_000):
-    page.wait_for_selector(SELECT.format(number), timeout=timeout)
+def wait(page, number: int):
+    """Wait until the widget has drawn this frame or cell."""
+    page.wait_for_selector(SELECT.format(number))
 
 
 def test_player_in_lab(page, lab):
@@ -35,9 +36,7 @@ def test_player_in_lab(page, lab):
     page.keyboard.press("2")
     page.wait_for_selector('.vosnb[data-shown="still"]')
     assert page.evaluate("window.jupyterapp.shell.currentWidget.content.activeCell.model.type") == "code"
-    page.wait_for_timeout(300)
-    state = lab.evaluate("player.ipynb", "[player.frame, player.chosen, player.side_by_side]")
-    assert state == [7, "still", False]
+    lab.wait_until("player.ipynb", "[player.frame, player.chosen, player.side_by_side]", [7, "still", False])
     root.screenshot(path=lab.root / "player.png")
 
 
@@ -89,5 +88,5 @@ def test_saved_picture_stands_in_where_no_kernel_runs(page, lab):
     cell = nbformat.v4.new_code_cell("player", outputs=[output], execution_count=1)
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), lab.root / "still.ipynb")
     page.goto(f"{lab.url}/lab/tree/still.ipynb?token=t&reset")
-    image = page.wait_for_selector(".jp-OutputArea-output img", timeout=60_000)
+    image = page.wait_for_selector(".jp-OutputArea-output img")
     assert image.evaluate("image => image.naturalWidth") > 600
