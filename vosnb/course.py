@@ -8,25 +8,19 @@ edition (`student`, `start`, `reset`: solutions taken out, nothing executed). `r
 import ast
 import hashlib
 import json
-import os
 import re
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import jupytext
 import nbformat
-import psutil
 from nbformat import NotebookNode
 
-from vosnb.lesson import live, table
+from vosnb.headless import execute_all, first_line, read, write
+from vosnb.lesson import table
 from vosnb.paths import NOTEBOOKS, ROOT
 
-CELL_TIMEOUT = 600  # seconds; a lesson stays far below it, this only ends a cell that hangs
 RUN_BOUNDS = (10, 20, 30, 45, 60, 90, 120, 300, 600)  # seconds: what a title card may promise
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 METADATA = {
@@ -66,7 +60,7 @@ def render(name: str, root: Path = NOTEBOOKS, seconds: int | None = None, editio
         seen[text] = seen.get(text, 0) + 1
         identity = hashlib.sha256(f"{name}\n{cell.cell_type}\n{seen[text]}\n{text}".encode()).hexdigest()[:12]
         if cell.cell_type == "markdown":
-            text = text.replace("{{read}}", f"{_minutes_to_read(source)} minutes").replace("{{run}}", run)
+            text = text.replace("{{read}}", f"{_minutes_toread(source)} minutes").replace("{{run}}", run)
         new = nbformat.v4.new_code_cell if cell.cell_type == "code" else nbformat.v4.new_markdown_cell
         cells.append(new(text, id=identity, metadata={"tags": list(tags)} if tags else {}))
     metadata = METADATA | ({"vosnb": {"seconds": seconds}} if seconds else {})
@@ -93,7 +87,7 @@ def _without_solution(cell: NotebookNode, tags: list[str], name: str) -> Noteboo
     return NotebookNode(cell, source=source)
 
 
-def _minutes_to_read(source: NotebookNode) -> int:
+def _minutes_toread(source: NotebookNode) -> int:
     """Counted: 150 words or 15 lines of code a minute, which is slow, as one reads what is new; to five minutes."""
     words = sum(len(cell.source.split()) for cell in source.cells if cell.cell_type == "markdown")
     lines = sum(len(cell.source.splitlines()) for cell in source.cells if cell.cell_type == "code")
@@ -111,22 +105,22 @@ def build(names: Iterable[str] | None = None, execute: bool = True, root: Path =
     Raises `CourseError` when a lesson fails, with the cell; its notebook then stays as it was.
     """
     names = _pick(names, lessons(root))
-    old = {name: _read(root / f"{name}.ipynb") for name in names}
+    old = {name: read(root / f"{name}.ipynb") for name in names}
     if not execute:
         for name in names:
-            _write(_with_outputs(render(name, root, _promise(old[name])), old[name]), root / f"{name}.ipynb")
+            write(_with_outputs(render(name, root, _promise(old[name])), old[name]), root / f"{name}.ipynb")
         return names
     failed = []
     with tempfile.TemporaryDirectory() as scratch:
-        drafts = [_write(render(name, root), Path(scratch) / "in" / f"{name}.ipynb") for name in names]
-        for row in _execute_all(drafts, Path(scratch) / "out", {}, jobs, cwd=root):
+        drafts = [write(render(name, root), Path(scratch) / "in" / f"{name}.ipynb") for name in names]
+        for row in execute_all(drafts, Path(scratch) / "out", {}, jobs, cwd=root):
             name = row["lesson"]
             if row["result"] != "ok":
                 failed.append(f"{name}: {row['result']}")
                 continue
-            executed = _clean(_read(Path(scratch) / "out" / f"{name}.ipynb"), name)
+            executed = _clean(read(Path(scratch) / "out" / f"{name}.ipynb"), name)
             seconds = _bound(row["seconds"], _promise(old[name]))
-            _write(_with_outputs(render(name, root, seconds), executed), root / f"{name}.ipynb")
+            write(_with_outputs(render(name, root, seconds), executed), root / f"{name}.ipynb")
     if failed:
         raise CourseError("\n".join(failed))
     return names
@@ -176,7 +170,7 @@ def _clean(notebook: NotebookNode, name: str) -> NotebookNode:
 
 def difference(name: str, root: Path = NOTEBOOKS) -> str | None:
     """Where `NN_name.ipynb` and its text source differ, in one sentence; None when they are in step."""
-    notebook = _read(root / f"{name}.ipynb")
+    notebook = read(root / f"{name}.ipynb")
     mend = f"build it with `vosnb build {name[:2]}`."
     if notebook is None:
         return f"{name}: the text source has no notebook yet; {mend}"
@@ -187,7 +181,7 @@ def difference(name: str, root: Path = NOTEBOOKS) -> str | None:
         return f"{name}: the notebook has {len(notebook.cells)} cells, its source {len(expected.cells)}; {mend}"
     for number, (have, want) in enumerate(zip(notebook.cells, expected.cells, strict=True)):
         if any(have.get(key) != want.get(key) for key in ("id", "cell_type", "source", "metadata")):
-            return f"{name}: cell {number} differs from its source ({_first_line(want)!r}); {mend}"
+            return f"{name}: cell {number} differs from its source ({first_line(want)!r}); {mend}"
     return None
 
 
@@ -236,9 +230,9 @@ def reset(lesson: str, folder: Path, root: Path = NOTEBOOKS) -> str:
 
 
 def _write_student(name: str, folder: Path, root: Path) -> Path:
-    seconds = _promise(_read(root / f"{name}.ipynb"))
+    seconds = _promise(read(root / f"{name}.ipynb"))
     path = Path(folder) / f"{name}.ipynb"
-    _write(render(name, root, seconds, edition="student"), path)
+    write(render(name, root, seconds, edition="student"), path)
     return path
 
 
@@ -254,20 +248,20 @@ def run_course(
 ) -> list[dict]:
     """Execute the notebooks in `root` headless through papermill, `jobs` at a time, and print a table of them.
 
-    parameters: values for the `parameters` cell of every lesson. Returns the rows: lesson, seconds (kernel start
-    included), memory_mb (peak of the kernel and what it starts), file_kb (executed notebook), result ("ok", or the cell
-    that failed and why); `out/course.json` holds the same, `out/course/` the executed notebooks.
+    parameters: values for the `parameters` cell of every lesson. Returns the rows of `headless.execute_all`;
+    `out/course.json` holds the same, `out/course/` the executed notebooks.
     Raises `CourseError` for a lesson or a parameter that does not exist, but not for a lesson that fails.
     """
     import papermill
 
     parameters = dict(parameters or {})
-    notebooks = [root / f"{name}.ipynb" for name in _pick(names, [p.stem for p in root.glob("[0-9][0-9]_*.ipynb")])]
+    here = [path.stem for path in root.glob("[0-9][0-9]_*.ipynb") if ".old-" not in path.stem]
+    notebooks = [root / f"{name}.ipynb" for name in _pick(names, here)]
     for notebook in notebooks:
         known = papermill.inspect_notebook(notebook)
         if unknown := sorted(set(parameters) - set(known)):
             raise CourseError(f"{notebook.stem} has no parameter {', '.join(unknown)}; it has {', '.join(known)}.")
-    rows = list(_execute_all(notebooks, out / "course", parameters, jobs, cwd=root))
+    rows = list(execute_all(notebooks, out / "course", parameters, jobs, cwd=root))
     rows.sort(key=lambda row: row["lesson"])
     (out / "course.json").write_text(json.dumps({"parameters": parameters, "jobs": jobs, "lessons": rows}, indent=1))
     table(rows, digits=1)
@@ -288,82 +282,6 @@ def parse_parameters(settings: Iterable[str]) -> dict[str, object]:
     return values
 
 
-def _execute_all(notebooks: list[Path], out: Path, parameters: dict, jobs: int, cwd: Path) -> Iterable[dict]:
-    """Execute notebooks, `jobs` at a time, each in a process of its own; yields a row for each as it ends."""
-    from tqdm import tqdm
-
-    out.mkdir(parents=True, exist_ok=True)
-    environment = os.environ | {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // jobs)), "VOSNB_HEADLESS": "1"}
-    with ThreadPoolExecutor(jobs) as pool, tqdm(total=len(notebooks), unit="lesson", disable=not live()) as bar:
-        work = [pool.submit(_execute, nb, out / nb.name, parameters, cwd, environment) for nb in notebooks]
-        for done in as_completed(work):
-            bar.update()
-            bar.set_postfix_str(done.result()["lesson"])
-            yield done.result()
-
-
-def _execute(notebook: Path, output: Path, parameters: dict, cwd: Path, environment: Mapping[str, str]) -> dict:
-    call = {"input_path": notebook, "output_path": output, "parameters": parameters, "kernel_name": "python3"}
-    call |= {"cwd": cwd, "progress_bar": False, "execution_timeout": CELL_TIMEOUT, "autosave_cell_every": 0}
-    program = "import json, sys, papermill; papermill.execute_notebook(**json.loads(sys.argv[1]))"
-    output.unlink(missing_ok=True)
-    began, peak = time.perf_counter(), 0
-    with tempfile.TemporaryFile("w+") as log:
-        command = [sys.executable, "-c", program, json.dumps(call, default=str)]
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
-        try:
-            while process.poll() is None:
-                peak = max(peak, _memory_of_children(process.pid))
-                time.sleep(0.1)
-        finally:
-            process.terminate()
-        seconds = time.perf_counter() - began
-        log.seek(0)
-        executed = _read(output)
-        problems = _problems(executed) if executed else []
-        if process.returncode and not problems:
-            problems = [f"papermill stopped: {(log.read().strip().splitlines() or ['no message'])[-1]}"]
-    if executed:
-        executed.metadata.pop("widgets", None)  # megabytes, and only kept until here to look for hidden errors
-        _write(executed, output)
-    row = {"lesson": notebook.stem, "seconds": round(seconds, 1), "memory_mb": round(peak / 2**20, 1)}
-    row["file_kb"] = round(output.stat().st_size / 2**10, 1) if executed else 0.0
-    return row | {"result": "; ".join(problems) or "ok"}
-
-
-def _memory_of_children(pid: int) -> int:
-    """Resident bytes of the processes below `pid`: the kernel and its workers."""
-    total = 0
-    try:
-        for child in psutil.Process(pid).children(recursive=True):
-            total += child.memory_info().rss
-    except psutil.Error:  # ended between the two calls
-        pass
-    return total
-
-
-def _problems(notebook: NotebookNode) -> list[str]:
-    """Errors in an executed notebook, also those that a widget's callback left where papermill does not look."""
-    found = []
-    ours = [c for c in notebook.cells if not {"injected-parameters", "papermill-error-cell-tag"} & _tags(c)]
-    for number, cell in enumerate(ours):
-        for said in _errors(cell.get("outputs", [])):
-            found.append(f"cell {number} ({_first_line(cell)!r}) failed: {said}")
-    state = notebook.metadata.get("widgets", {}).get("application/vnd.jupyter.widget-state+json", {}).get("state", {})
-    for widget in state.values():
-        for said in _errors(widget.get("state", {}).get("outputs", [])):
-            found.append(f"a widget's callback failed: {said}")
-    return found
-
-
-def _errors(outputs: list) -> Iterable[str]:
-    for output in outputs:
-        if output["output_type"] == "error":
-            yield f"{output['ename']}: {output['evalue']}"
-        elif output.get("name") == "stderr" and "Traceback (most recent call last)" in output["text"]:
-            yield output["text"].strip().splitlines()[-1]
-
-
 # ---------------------------------------------------------------------------------------- small helpers
 
 
@@ -379,21 +297,3 @@ def _pick(names: Iterable[str] | None, available: list[str]) -> list[str]:
             raise CourseError(f"There is no lesson {asked}; there are {', '.join(available) or 'none yet'}.")
         picked.update(found)
     return sorted(picked)
-
-
-def _tags(cell: NotebookNode) -> set[str]:
-    return set(cell.metadata.get("tags", []))
-
-
-def _first_line(cell: NotebookNode) -> str:
-    return cell.source.strip().split("\n")[0][:60]
-
-
-def _read(path: Path) -> NotebookNode | None:
-    return nbformat.read(path, as_version=4) if path.exists() else None
-
-
-def _write(notebook: NotebookNode, path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nbformat.write(notebook, path)
-    return path

@@ -22,7 +22,7 @@ def test_a_prediction_is_chosen_by_button_and_revealed(page, lab):
     assert page.locator("input[type=radio]:checked").count() == 0
     assert lab.evaluate("predict.ipynb", "[guess.guess]") == ["b"]
     page.locator("input[type=radio]").nth(2).click()
-    lab.wait_until("predict.ipynb", "guess.guess", "c")
+    lab.wait_until("predict.ipynb", "[guess.guess]", ["c"])
 
 
 def test_a_bar_shows_and_vanishes(page, lab):
