@@ -19,7 +19,7 @@ class Knobs:
     creatures: tuple = (2, 4)  # number of creatures in the clip, the target included; 1 to 8
     same_species: float = 0.12  # probability that all companions are of the target's species; 0 to 1
     species_difference: tuple = (1.0, 1.6)  # how much individuals of a species differ; 0 (clones) to 2 (strangers)
-    size: tuple = (2.5, 10.0)  # area of the target at the start, percent of the frame; 1.5 to 30
+    area: tuple = (2.5, 10.0)  # area of the target at the start, percent of the frame; 1.5 to 30
     scale_change: float = 1.25  # greatest growth or shrinking in a clip, as a ratio of lengths; 1 to 3
     motion: float = 1.0  # how far creatures wander: 1 is about a third of the frame's height in 24 frames; 0 to 3
     deformation: float = 1.0  # swing of joints, bending, squash; 1 is a brisk walk; 0 to 2
@@ -59,7 +59,7 @@ LIMITS = {
     "creatures": (1, 8),
     "same_species": (0, 1),
     "species_difference": (0, 2),
-    "size": (1.5, 30),
+    "area": (1.5, 30),
     "scale_change": (1, 3),
     "motion": (0, 3),
     "deformation": (0, 2),
@@ -82,10 +82,10 @@ assert list(LIMITS) == [field.name for field in fields(Knobs)]
 DIFFICULTIES = {
     "easy": Knobs(),
     "lookalike": Knobs(
-        size=(2.5, 7.0), light_drift=0.35, creatures=(3, 5), same_species=1.0, species_difference=(0.8, 1.2), follow=0.3
+        area=(2.5, 7.0), light_drift=0.35, creatures=(3, 5), same_species=1.0, species_difference=(0.8, 1.2), follow=0.3
     ),
     "twins": Knobs(
-        size=(2.5, 7.0),
+        area=(2.5, 7.0),
         light_drift=0.35,
         creatures=(3, 4),
         same_species=1.0,
@@ -103,7 +103,7 @@ DIFFICULTIES = {
 TRAINING = Knobs(
     creatures=(1, 4),
     same_species=0.125,
-    size=(1.5, 16.0),
+    area=(1.5, 16.0),
     scale_change=1.8,
     motion=1.1,
     deformation=1.3,

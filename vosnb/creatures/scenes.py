@@ -180,7 +180,7 @@ class Scene:
         count = int(rng.integers(int(knobs.creatures[0]), int(knobs.creatures[1]) + 1))
         self.same = bool(rng.random() < knobs.same_species)
         self.delta = float(rng.uniform(*knobs.species_difference))
-        area = rng.uniform(*np.sqrt(knobs.size)) ** 2 / 100
+        area = rng.uniform(*np.sqrt(knobs.area)) ** 2 / 100
         for index in range(count):
             species = self.species[0] if index and self.same else self._species(rng)
             difference = self.delta if index == 0 or self.same else 0.5
