@@ -143,14 +143,15 @@ def server(tmp_path_factory):
         process = subprocess.Popen([sys.executable, *command], env=environment, stdout=log, stderr=log)
     try:
         running = Lab(f"http://127.0.0.1:{port}", root, home / "runtime")
-        for _ in range(300):
+        end = time.monotonic() + 240  # idle machines take 4 s
+        while True:
             try:
                 running.api("status")
                 break
             except OSError:
+                if process.poll() is not None or time.monotonic() > end:
+                    raise RuntimeError(f"JupyterLab did not start:\n{(home / 'log').read_text()[-2000:]}") from None
                 time.sleep(0.2)
-        else:
-            raise RuntimeError(f"JupyterLab did not start:\n{(home / 'log').read_text()[-2000:]}")
         yield running
     finally:
         process.terminate()

@@ -80,7 +80,7 @@ def test_views_follow_each_other_and_python(page, lab):
 
 
 def test_saved_picture_stands_in_where_no_kernel_runs(page, lab):
-    """A notebook whose widget views are stripped, as those that we commit: JupyterLab shows the PNG."""
+    """A notebook whose widget views are stripped, as those that we commit: JupyterLab shows the PNG, with its text."""
     data, metadata = player()._repr_mimebundle_()
     del data["application/vnd.jupyter.widget-view+json"]
     data["image/png"] = base64.b64encode(data["image/png"]).decode()
@@ -90,3 +90,4 @@ def test_saved_picture_stands_in_where_no_kernel_runs(page, lab):
     page.goto(f"{lab.url}/lab/tree/still.ipynb?token=t&reset")
     image = page.wait_for_selector(".jp-OutputArea-output img")
     assert image.evaluate("image => image.naturalWidth") > 600
+    assert image.get_attribute("alt") == player().alt

@@ -76,7 +76,10 @@ function render({ model, el }) {
     });
     root.dataset.drawn = t;
     root.dataset.shown = shown.map(({ name }) => name).join(",");
-    for (const near of [t + 1, t - 1]) if (near >= 0 && near <= last) frame(near);
+    for (const near of [t + 1, t - 1].filter((n) => n >= 0 && n <= last)) {
+      frame(near); // decoded in the meantime, so that the next step is prompt
+      for (const { i } of shown) if (names[i]) label(`${i} ${near}`);
+    }
   });
   function update() {
     const t = get("frame");
