@@ -32,7 +32,7 @@ $(STAMP): requirements.txt pyproject.toml $(BROKEN)
 	fi
 	@echo "Installing the pinned set (some minutes the first time, seconds after that) ..."
 	@trap 'exit 130' INT TERM; touch $(HALF); \
-	$(PY) -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) \
+	$(PY) -m pip install --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) \
 	  -r requirements.txt -e . || { rm -f $(HALF); \
 	    echo "pip could not install the pinned set: read its message above, then run make again." >&2; exit 1; }; \
 	rm -f $(HALF)

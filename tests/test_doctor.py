@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner
 
-from vosnb import doctor
+from vosnb import doctor, trackers
 from vosnb.doctor import Result, Trouble, examine, report
 
 
@@ -275,8 +275,12 @@ def test_self_test_with_the_shipped_weights():
     assert "J 0." in doctor.self_test()
 
 
-def test_self_test_without_weights_or_with_bad_ones(monkeypatch, tmp_path):
+def test_self_test_tells_a_tracker_that_works_from_one_that_does_not(monkeypatch):
+    real = trackers.make_tracker
+    monkeypatch.setattr(trackers, "make_tracker", lambda name, **settings: real("still"))
+    assert f"expected at least {doctor.SELF_TEST_J}" in str(trouble(doctor.self_test))
+
+
+def test_self_test_without_weights(tmp_path):
     found = trouble(doctor.self_test, tmp_path / "lost.safetensors")
     assert "lost.safetensors" in str(found) and "git checkout" in found.cure
-    monkeypatch.setattr(doctor, "SELF_TEST_J", 1.01)
-    assert "expected at least 1.01" in str(trouble(doctor.self_test))
