@@ -301,7 +301,7 @@ def test_run_course_tabulates_every_lesson(ran):
     out, rows, printed = ran
     assert [row["lesson"] for row in rows] == ["00_tiny", "01_bad", "02_hidden"]
     assert rows[0]["result"] == "ok"
-    assert all(0 < row["seconds"] < 120 and 0 < row["file_kb"] < 100 for row in rows)
+    assert all(row["seconds"] > 0 and 0 < row["file_kb"] < 100 for row in rows)
     assert rows[0]["memory_mb"] > 10
     assert rows[1]["memory_mb"] > rows[0]["memory_mb"] + 200, "the kernel's memory is in the figure"
     assert json.loads((out / "course.json").read_text())["lessons"] == rows
