@@ -4,8 +4,8 @@
     clips = benchmark("test")                                   the clips of a split, rendered as they are looked at
 
 Object 1 is the target: visible at t = 0, at least 60 % of it unoccluded. `knobs.py` says what can be turned,
-`textures.py` paints colours, patterns and backgrounds, `bodies.py` builds and moves the animals, `scenes.py` puts them
-into a scene and renders it, `splits.py` defines and writes the benchmark.
+`textures.py` paints colours, patterns and backgrounds, `bodies.py` builds and moves the animals, `coats.py` dresses
+them, `scenes.py` puts them into a scene and renders it, `splits.py` defines and writes the benchmark.
 """
 
 from vosnb.creatures.knobs import DIFFICULTIES, TRAINING, KnobError, Knobs

@@ -52,6 +52,7 @@ class Body:
         return maps
 
     def _place(self, index, t, phase, vigour, maps):
+        """The map of one part, after that of its parent, which may be drawn later."""
         if maps[index] is not None:
             return maps[index]
         part = self.parts[index]
@@ -130,6 +131,7 @@ class _Builder:
         self.parts = {}
 
     def add(self, name, outline, joint=(0.0, 0.0), parent="trunk", **more):
+        """Add a part that turns about `joint` on its parent, if the body has that; `more` are fields of `Part`."""
         self.parts[name] = (Part(np.asarray(outline, np.float64), joint, **more), parent)
 
     def body(self, plan, order, details=(), **more) -> Body:

@@ -84,10 +84,10 @@ LOOK_ALIKES = {
     "creatures": (3, 4),
     "same_species": 1.0,
     "area": (3.0, 8.0),
-    "motion": 1.4,  # so that a still mask, and the order of places, do not give the target away
+    "motion": 1.6,  # so that a still mask, and the order of places, do not give the target away
     "deformation": 1.0,
     "light_drift": 0.4,
-    "follow": 0.3,
+    "follow": 0.2,
 }
 DIFFICULTIES = {
     "easy": Knobs(),

@@ -3,8 +3,8 @@
 A scene is drawn from a seed in two steps. Geometry (bodies, paths, camera, occluders) comes first and is all that the
 masks depend on: outlines in float64, rounded to 1/16 of a subpixel, filled by integer arithmetic. Appearance (coats,
 background, light, noise) has its own stream of random numbers and is painted only when a frame is first asked for.
-Colours are drawn at twice the resolution and averaged; a mask pixel belongs to an object that covers at least half of
-its four subpixels.
+Colours are drawn at twice the resolution and averaged; a mask pixel belongs to an object that covers three of its four
+subpixels, since filled outlines include their border.
 """
 
 import math
@@ -14,98 +14,14 @@ import cv2
 import numpy as np
 
 from vosnb.creatures import textures
-from vosnb.creatures.bodies import (
-    COAT,
-    DARK,
-    EYE,
-    PLANS,
-    SPLIT_PLANS,
-    Body,
-    Part,
-    compose,
-    smooth,
-)
+from vosnb.creatures.bodies import PLANS, SPLIT_PLANS, Body, Part, compose, smooth
+from vosnb.creatures.coats import Coat
 
 SUPERSAMPLING = 2
 GRID = 16  # outlines are rounded to this fraction of a subpixel
 TEXELS, GROUND_TEXELS = 1.75, 1.25  # texture pixels per frame pixel, of coats and of the ground
 MARGIN = 0.3  # ground painted beyond the frame, in frame heights; further out it is mirrored
 FOREGROUND = 1.15  # occluders shift this much more than the creatures when the camera pans
-
-
-class Coat:
-    """How one creature looks: a painted patch for every part of its body."""
-
-    def __init__(self, rng, body: Body, species: dict, split: str, density: float, difference: float):
-        """density: texture pixels a body length; difference: how far this individual is from the species' type."""
-
-        def off(size):
-            return size * difference * rng.choice([-1, 1]) * rng.uniform(0.5, 1.0)
-
-        self.density = density
-        hue, saturation, value = off(0.085), off(0.15), off(0.16)
-        shares = (1, 0.7, 0.7, 0.4)  # of the change in brightness; the accent changes least
-        tones = [
-            (h + hue, s + saturation, v + value * share)
-            for (h, s, v), share in zip(species["colours"], shares, strict=True)
-        ]
-        self.tones = [textures.rgb(*tone).astype(np.float32) for tone in tones]
-        frequency = species["frequency"] * (1 + off(0.25))
-        angle = species["angle"] + off(0.5)
-        low = np.min([part.outline.min(0) for part in body.parts], 0) - 3 / density
-        high = np.max([part.outline.max(0) for part in body.parts], 0) + 3 / density
-        width, height = (np.ceil((high - low) * density)).astype(int)
-        y, x = np.mgrid[0:height, 0:width].astype(np.float32)
-        x, y = x / density + np.float32(low[0]), y / density + np.float32(low[1])
-        mix = textures.pattern(rng, species["texture"], split, x, y, frequency, angle)[..., None].astype(np.float32)
-        coat = self.tones[0] * (1 - mix) + self.tones[1] * mix
-        self._mark(rng, coat, x, y, difference)
-        grain = (1 + 0.10 * (textures.value_noise(rng, height, width, 4.0) - 0.5))[..., None]
-        self.patches = [self._patch(part, coat, grain, low) for part in body.parts]
-        for index, *disc in body.details:
-            self._paint(*self.patches[index], *disc)
-
-    def _mark(self, rng, coat, x, y, difference):
-        """Sometimes a mark of its own: a blaze, a saddle or a collar in another colour."""
-        if rng.random() > 0.6 * min(1.0, difference):
-            return
-        cx, cy = rng.uniform(-0.4, 0.4), rng.uniform(-0.15, 0.15)
-        inside = ((x - cx) / rng.uniform(0.1, 0.22)) ** 2 + ((y - cy) / rng.uniform(0.1, 0.3)) ** 2 < 1
-        coat[inside] = 0.25 * coat[inside] + 0.75 * self.tones[rng.integers(2, 4)]
-
-    def _patch(self, part: Part, coat, grain, low):
-        """The painted rectangle around a part (uint8) and its corner: rounded by shade at the edge, lit from above."""
-        points = (part.outline - low) * self.density
-        height, width = coat.shape[:2]
-        x0, y0 = np.maximum(np.floor(points.min(0)).astype(int) - 2, 0)
-        x1, y1 = np.minimum(np.ceil(points.max(0)).astype(int) + 3, (width, height))
-        inside = np.zeros((y1 - y0, x1 - x0), np.uint8)
-        cv2.fillPoly(inside, [np.round(points - [x0, y0]).astype(np.int32)], 1)
-        depth = cv2.distanceTransform(inside, cv2.DIST_L2, 3)
-        depth = np.sqrt(np.minimum(depth / (0.75 * depth.max() + 1e-3), 1))
-        lit = np.linspace(0.14, -0.16, y1 - y0, dtype=np.float32)[:, None] + (0.66 + 0.36 * depth)
-        if part.tone == COAT:
-            colour = coat[y0:y1, x0:x1]
-        elif part.tone == DARK:
-            colour = np.float32([38, 36, 40])
-        else:
-            colour = self.tones[part.tone] * grain[y0:y1, x0:x1]
-        patch = colour * (part.shade * lit[..., None])
-        corner = (float(low[0] + x0 / self.density), float(low[1] + y0 / self.density))
-        return np.clip(patch, 0, 255).astype(np.uint8), corner
-
-    def _paint(self, patch, corner, x, y, radius, tone):
-        def disc(dx, dy, r, colour):
-            at = [(x + dx - corner[0]) * self.density * 16, (y + dy - corner[1]) * self.density * 16]
-            size = max(1, round(r * self.density * 16))
-            cv2.circle(patch, (round(at[0]), round(at[1])), size, colour, -1, cv2.LINE_AA, 4)
-
-        if tone == EYE:
-            disc(0, 0, 1.1 * radius, (225, 222, 214))
-            disc(0.25 * radius, 0.05 * radius, 0.72 * radius, (26, 24, 28))
-            disc(0.45 * radius, -0.25 * radius, 0.24 * radius, (245, 245, 245))
-        else:
-            disc(0, 0, radius, (40, 34, 36))
 
 
 class Actor:
@@ -156,18 +72,16 @@ def silhouette_area(body: Body) -> float:
 
 
 class Scene:
-    """Everything in a clip; `label(t)` and `frame(t)` render it.
+    """Everything in a clip; `mask(t)` and `frame(t)` render it.
 
-    size: (H, W) in pixels. rng_geometry and rng_looks: independent generators.
+    rng, rng_looks: independent generators, of geometry and of appearance. size: (H, W) in pixels.
     """
 
-    def __init__(self, rng_geometry, rng_looks, split: str, size, frames: int, knobs):
+    def __init__(self, rng, rng_looks, split: str, size, frames: int, knobs):
         self.split, self.size, self.frames, self.knobs = split, size, frames, knobs
         self.aspect = size[1] / size[0]
-        self._looks = rng_looks
+        self._looks, self.painted = rng_looks, False
         self._cameras = {}
-        self.painted = False
-        rng = rng_geometry
         self._cast(rng)
         self._set_camera(rng)
         self._set_occluders(rng)
@@ -201,17 +115,21 @@ class Scene:
         self.excursion = (start, start + away, max(3.0, 0.14 * self.frames), side)
 
     def _species(self, rng) -> dict:
-        known = self.split != "train" and rng.random() >= self.knobs.unseen or self.split == "train"
-        which = 0.5 if known else rng.choice([0.0, 1.0])
-        plans = SPLIT_PLANS[self.split] if which == 0 else SPLIT_PLANS["train"]
-        families = textures.TEXTURES[self.split] if which == 1 else textures.TEXTURES["train"]
+        """A new species; outside of training it may be unseen: its plan or its texture is the split's own."""
+        seen = self.split == "train" or rng.random() >= self.knobs.unseen
+        of_plan = of_texture = "train"
+        if not seen and rng.choice([True, False]):
+            of_plan = self.split
+        elif not seen:
+            of_texture = self.split
+        plans, families = SPLIT_PLANS[of_plan], textures.TEXTURES[of_texture]
         return {
             "plan": plans[rng.integers(len(plans))],
             "texture": families[rng.integers(len(families))],
             "seed": [int(rng.integers(1 << 31)), textures.SPLITS.index(self.split)],
             "frequency": textures.banded(rng, self.split, 1.6, 4.0),
             "angle": rng.uniform(0, np.pi),
-            "seen": bool(known),
+            "seen": bool(seen),
         }
 
     def _free_place(self, rng, stands):
@@ -231,6 +149,7 @@ class Scene:
         self.parallax = rng.uniform(0.6, 1.0)
 
     def _set_occluders(self, rng):
+        """Put things in the foreground where the target will pass."""
         self.occluders = []
         low, high = self.knobs.occluders
         for _ in range(int(rng.integers(int(low), int(high) + 1))):
@@ -386,6 +305,7 @@ class Scene:
     # Appearance -----------------------------------------------------------------------------------------------------
 
     def _paint_everything(self):
+        """Draw all that has to do with appearance, in a fixed order, from its own stream."""
         rng, knobs = self._looks, self.knobs
         palette = textures.scene_palette(rng, knobs.muted)
         for species in self.species:
@@ -472,9 +392,8 @@ class Scene:
         size = int(length) | 1
         line = np.zeros((size, size), np.float32)
         way = speed / np.hypot(*speed) * (size // 2)
-        cv2.line(
-            line, tuple(int(round(size // 2 - w)) for w in way), tuple(int(round(size // 2 + w)) for w in way), 1.0
-        )
+        start, end = (tuple(int(round(size // 2 + side * w)) for w in way) for side in (-1, 1))
+        cv2.line(line, start, end, 1.0)
         return cv2.filter2D(image, -1, line / line.sum())
 
     def _exposed(self, image, mask, t):
