@@ -521,11 +521,52 @@ MaskPlayer(
 )
 
 # %% [markdown]
-# And several objects at once, all the creatures of the first frame. Each has keys and values of its own, since each
+# ## Who decides: keys or values?
+#
+# Here is an experiment that pulls the two apart. Encode frame 0 twice: once with the mask of creature 1, once with that
+# of creature 2. Put the **keys of the first** and the **values of the second** into one memory. Whom will it follow?
+
+# %%
+guess_swap = predict(
+    "Keys made with the mask of creature 1, values made with the mask of creature 2. The tracker follows ...",
+    ["creature 1: keys find the creature", "creature 2: values say what is the object", "both, or nobody"],
+    default="a",
+)
+
+# %%
+crowd = pick("lookalike", objects="all").subclip(0, 10)  # here all creatures have their masks
+mixed = FirstFrameTracker(net)
+mixed.start(crowd.frames[0], (crowd.first_mask == min(2, crowd.first_mask.max())).astype(np.uint8))
+values = mixed.values
+mixed.start(crowd.frames[0], (crowd.first_mask == 1).astype(np.uint8))
+mixed.values = values
+followed = [crowd.first_mask] + [mixed.step(frame)[1].numpy() > 0.5 for frame in crowd.frames[1:]]
+show.filmstrip(
+    crowd.frames,
+    followed,
+    [0, 3, 6, 9][: len(crowd) // 2],
+    alt="Frame 0 with all creatures outlined and numbered, and three later frames with what the mixed memory finds: "
+    "parts of the creature that had the number 2.",
+)
+
+# %% tags=["nbval-check-output"]
+J_with = {k: J(crowd.only(k), followed) for k in (1, 2) if k in crowd.objects}
+one, two = J_with[1], J_with.get(2, 0.0)
+guess_swap.reveal("a" if one > two + 0.1 else "b" if two > one + 0.1 else "c")
+if DATASET == "embedded":
+    claim("J of what was found with creature 2, above that with creature 1 by", two - one, low=0.1)
+
+# %% [markdown]
+# The keys only say *this place looks like that place*. That holds whoever is the object. Whether *that place* was on
+# the object or off it is what the values say. Keep this in mind: S0 will adapt the keys and leave the values and the
+# decoder alone, and this is why it may.
+#
+# ## Several objects at once
+#
+# Now all the creatures of the first frame. Each has keys and values of its own, since each
 # has its own mask; soft aggregation draws the borders between them.
 
 # %%
-crowd = pick("lookalike", objects="all").subclip(0, 10)
 show.filmstrip(
     crowd.frames,
     {"truth": crowd.masks, "my tracker": run(FirstFrameTracker(net), crowd)},
@@ -628,10 +669,10 @@ claim("scaled keys and scale 1 are the same thing", torch.allclose(affinity(K_Q 
 
 # %% [markdown]
 # > **Paper and code.** S0-E1 has no scale. The public code of STM and of SwiftNet, the network that S0 adapts, divides
-# > by $\sqrt d$. We follow the code. The table above is the measured difference. The last claim says why the equation
-# > as printed is not *wrong*: shorter keys do what a smaller scale does, so a network trained without the scale would
-# > learn shorter keys. But the same weights do not serve both. And the scale returns when we *adapt* keys by gradient
-# > steps: it multiplies the gradient.
+# > by $\sqrt d$. We follow the code. The table above is the measured difference, on one clip and for weights that were
+# > trained with $1/\sqrt d$. The last claim says why the equation as printed is not *wrong*: shorter keys do what a
+# > smaller scale does, so a network trained without the scale would learn shorter keys. But for given weights the two
+# > are different functions. And the scale returns when we *adapt* keys by gradient steps: it multiplies the gradient.
 #
 # ## Break it, second part: the axis
 #
@@ -668,9 +709,10 @@ show.heatmap(
         "right: one unit for each cell": A.sum(-1).cpu().view(rows, columns),
         "wrong axis": total.cpu().view(rows, columns),
     },
+    top=2,
     label="units read",
-    alt="What each query cell reads in all. With the right axis every cell is equally bright. With the wrong one some "
-    "cells are far brighter than others.",
+    alt="What each query cell reads in all. With the right axis every cell is equally bright. With the wrong one a few "
+    "cells read two units and more, and most next to nothing.",
 )
 
 # %% [markdown]
@@ -721,9 +763,9 @@ for k in progress((1, 5, 20), "top k"):
 table([*found, {"k": "all", "J": J(clip, mine)}])
 
 # %% [markdown]
-# With $k = 1$ every cell copies from its single best match. One mistake, and the copy is wrong altogether. With more,
-# mistakes are averaged away, and from some $k$ on nothing changes: the weights that are dropped were small anyway. Our
-# memory holds a single small frame. STCN's holds many large ones, and there dropping pays.
+# A cell that copies from its single best match is no bad tracker: the decoder sees whole neighbourhoods, and outvotes
+# a few wrong copies. And most of the weights that are dropped were small. Our memory holds one small frame. STCN's
+# holds many large ones, with many more small weights to drop, and there it pays.
 #
 # ## Reading without holding A
 #
@@ -1002,9 +1044,9 @@ show.bars(
 # %% [markdown]
 # An honest reading. In the paper updating the memory gains about one point, on long, crowded, real videos. Ours are
 # short and drawn. So the *size* of the gain does not carry over. The question does, and so does the way to answer it:
-# same clips, paired differences, an interval. Look also at `twins` and `lookalike` in the picture: on these, what you
-# remember matters less than whom you remember. No schedule tells two look-alikes apart, and a memory that has once
-# taken the wrong creature keeps it.
+# same clips, paired differences, an interval. Look also at which difficulties gain. A newer view can help where the
+# creature itself or its light has changed. It cannot help to tell two look-alikes apart: it shows both of them again.
+# And a memory that has once taken the wrong creature keeps it, for as long as that frame stays.
 #
 # ## Look into the memory
 #
@@ -1037,8 +1079,8 @@ AffinityExplorer(
 #
 # - A frame is a map of vectors. **Keys** are compared, **values** are copied, and the affinity (S0-E1) says how much of
 #   each memory cell every query cell copies (S0-E2). Its rows sum to one: the softmax runs over the memory.
-# - The scale $1/\sqrt d$ sets how many memory cells are read. The paper leaves it out, the code has it, and weights
-#   trained with one do not fit the other.
+# - The scale $1/\sqrt d$ sets how many memory cells are read. The paper leaves it out, the code has it; a network must
+#   be used with the one it was trained with, or measured again.
 # - The decoder adds edges from skips; soft aggregation lets several objects share a pixel.
 # - $A$ grows with queries times memory; what is read does not need $A$.
 # - What to remember is a choice: the first frame is true but old, later ones are new but our own guesses.
