@@ -143,7 +143,7 @@ class MatchingTracker(Tracker):
         every: int = 5,
         capacity: int = 5,
         beta: float = 0.1,
-        short_side: int = 160,
+        short_side: int = 128,
         net: MatchingNet | None = None,
         weights: str = "matching",
         device: str | torch.device | None = None,
