@@ -146,7 +146,7 @@ def test_deformation_changes_the_shape_in_place():
 def test_lookalikes_are_of_one_species_and_twins_differ_less():
     def differences(difficulty):
         result = []
-        for scene in scenes(difficulty, 6):
+        for scene in scenes(difficulty, 16):
             assert len(scene.actors) >= 3 and len({id(species) for species in scene.species}) == 1
             scene._paint_everything()
             tones = np.array([coat.tones[:3] for coat in scene.coats])
