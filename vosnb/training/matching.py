@@ -31,6 +31,8 @@ DRAWN = 8  # of these are drawn at all: a clip costs about as much to set up as 
 REUSE = 8  # samples that a clip serves, spread over the POOL newest clips
 POOL = 400
 LEARNING_RATE = 1e-3
+AVERAGING = 0.998  # of the weights over the last steps: what is saved is the running mean
+CHECKPOINT_EVERY = 250
 
 
 class Samples(Dataset):
@@ -130,7 +132,7 @@ def fast_bfloat16(device: torch.device) -> bool:
 
 
 def train(
-    steps: int = 4500,
+    steps: int = 2400,
     batch: int = 6,
     seed: int = 0,
     out: str | Path = WEIGHTS / "matching.safetensors",
@@ -140,10 +142,11 @@ def train(
     start_from: str | Path | None = None,
     learning_rate: float = LEARNING_RATE,
 ) -> Path:
-    """Train the matcher and write its weights; about 25 minutes on two cores for the default number of steps.
+    """Train the matcher and write its weights; under half an hour on two cores for the default number of steps.
 
-    A checkpoint is kept under build/ every 250 steps; `resume=True` goes on from it. start_from: weights to begin with.
-    Raises FileNotFoundError when there is nothing to resume.
+    The shipped weights had more of them: data/weights/README.md. A checkpoint is kept under build/training/ every
+    CHECKPOINT_EVERY steps; `resume=True` goes on from it and ends where the uninterrupted run would have ended.
+    start_from: weights to begin with. Raises FileNotFoundError when there is nothing to resume.
     """
     device = torch.device(device) if device else default_device()
     torch.manual_seed(seed)
@@ -153,7 +156,7 @@ def train(
         from vosnb.features import load_weights
 
         load_weights(net, start_from)
-    average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(0.998), use_buffers=True)
+    average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(AVERAGING), use_buffers=True)
     optimizer = torch.optim.AdamW(net.parameters(), learning_rate, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda i: min(1.0, (i + 1) / 50) * (1 - i / (steps + 1)) ** 0.9 + 0.01
@@ -178,7 +181,8 @@ def train(
 
     samples = Samples(seed, steps * batch, small=int(steps * SMALL_SHARE) * batch)
     samples = torch.utils.data.Subset(samples, range(done * batch, steps * batch))
-    loader = DataLoader(samples, batch, num_workers=workers, worker_init_fn=worker_init, prefetch_factor=8)
+    ahead = {"worker_init_fn": worker_init, "prefetch_factor": 8} if workers else {}
+    loader = DataLoader(samples, batch, num_workers=workers, **ahead)
     began, losses = time.time(), []
     net.train()
     bar = tqdm(loader, "training", total=steps, initial=done, unit="step", mininterval=5)
@@ -196,7 +200,7 @@ def train(
         losses.append(loss.item())
         if done % 50 == 0:
             bar.set_postfix(loss=f"{np.mean(losses[-200:]):.3f}", refresh=False)
-        if done % 250 == 0 or done == steps:
+        if done % CHECKPOINT_EVERY == 0 or done == steps:
             save(done)
     minutes += (time.time() - began) / 60
     card = {"network": "MatchingNet", "seed": seed, "steps": steps, "batch": batch, "minutes": f"{minutes:.0f}"}
