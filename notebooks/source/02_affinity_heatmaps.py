@@ -348,7 +348,7 @@ guess_first.reveal(
     "The same picture, the true mask, nothing has moved: and still the look-alikes read from the object.",
 )
 claim("these means are the first column of the shares", np.allclose(on_groups, shares[0][:, 0], 1e-4, equal_nan=True))
-if DATASET == "embedded" and "twins" in kinds:
+if DATASET == "embedded" and len(twins) > 2:
     claim("in frame 0 look-alikes read from the object, against the ground", look_alike / ground, low=1.5)
     claim("in frame 0 the object reads from itself, against the look-alikes", itself / look_alike, low=1.5)
 
@@ -746,16 +746,18 @@ guess_clones.reveal(
     "The coat is the same. But poses differ, surroundings differ, and a key sees more than the coat.",
 )
 if len(seeds) >= 8:
-    claim("what look-alikes reach in frame 12, clones against strangers", clones / reached["frame 12"][-1], low=1.1)
-    claim("and in frame 0", reached["frame 0"][0] / reached["frame 0"][-1], low=1.1)
-    claim("clones in frame 12 against clones in frame 0", clones / reached["frame 0"][0], low=1.3)
+    claim("what look-alikes reach in frame 12, clones against strangers", clones / reached["frame 12"][-1], low=1.15)
+    claim("and in frame 0", reached["frame 0"][0] / reached["frame 0"][-1], low=1.2)
+    claim("clones in frame 12 against clones in frame 0", clones / reached["frame 0"][0], low=1.5)
+    claim("clones against difference 1, in frame 12", clones / reached["frame 12"][1], 0.6, 1.6)
 
 # %% [markdown]
-# Two surprises. Clones are *not* hopeless: in frame 0 the keys tell them from the target quite well, by pose and by
-# surroundings, since a cell's vector describes what is around it too. And strangers are *not* safe: the same body plan
-# is enough for a leak. In a later frame pose and surroundings have changed, and of what told them apart only the coat
-# is left. But a coat is what the generic keys were hardly ever asked to look at: in their training look-alikes were
-# rare. The difference is in the pixels, where you can see it. It is not enough in the keys.
+# Three surprises. Clones are *not* hopeless: in frame 0 the keys tell them from the target quite well, by pose and by
+# surroundings, since a cell's vector describes what is around it too. Strangers are *not* safe: the same body plan is
+# enough for a leak. And between the two, the way from 0 to 1 hardly matters, though you see well that the coats differ
+# more and more. In a later frame pose and surroundings have changed, and of what told the creatures apart only the coat
+# is left. But a coat is what the generic keys seldom had to look at: in their training look-alikes were rare. The
+# difference is in the pixels. It is hardly in the keys.
 #
 # ## Paper and code
 #
@@ -874,21 +876,15 @@ mean = {
 }
 if DATASET == "embedded":
     for when, text in {"first": "frame 0", "late": "late frames"}.items():
-        claim(
-            f"{text}: look-alikes read from the object, against the ground",
-            mean[when]["look-alikes"] / mean[when]["ground"],
-            low=2,
-        )
-    claim(
-        "late frames: the object reads less from itself than in frame 0",
-        mean["late"]["object"] < mean["first"]["object"],
-    )
+        ratio = mean[when]["look-alikes"] / mean[when]["ground"]
+        claim(f"{text}: look-alikes read from the object, against the ground", ratio, low=2)
+if DATASET == "embedded" and len(test) >= 20:
     claim("frame 0: share of the look-alikes' pixels that is painted", mean["first"]["painted"], high=0.12)
     claim("late frames: more of them is painted", mean["late"]["painted"] > mean["first"]["painted"])
-if DATASET == "embedded" and len(test) >= 20:
     rise = mean["late"]["look-alikes"] - mean["first"]["look-alikes"]
     fall = mean["first"]["object"] - mean["late"]["object"]
-    claim("the object's h falls by more than the look-alikes' h rises", fall > rise)
+    claim("the object reads less and less from itself: its mean h falls by", fall, low=0.05)
+    claim("that is more than the look-alikes' h rises", fall > rise)
 
 # %% [markdown]
 # So figure 3 of S0 carries over, as far as a picture can. Look-alikes read from the object in frame 0, many times more
