@@ -155,4 +155,8 @@ def server(tmp_path_factory):
         yield running
     finally:
         process.terminate()
-        process.wait(60)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:  # it would wait for kernels that are slow to go; they end with it
+            process.kill()
+            process.wait()
