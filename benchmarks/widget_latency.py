@@ -34,12 +34,12 @@ WATCH = """() => {
 }"""
 
 
-def video() -> tuple[list[np.ndarray], list[np.ndarray]]:
+def video(length: int = LENGTH) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """A grainy clip with two discs that cross: frames and index masks."""
     rng = np.random.default_rng(0)
     ground = cv2.resize(rng.integers(0, 256, (30, 53, 3), dtype=np.uint8), SIZE[::-1], interpolation=cv2.INTER_CUBIC)
     frames, masks = [], []
-    for t in range(LENGTH):
+    for t in range(length):
         mask = np.zeros(SIZE, np.uint8)
         cv2.circle(mask, (150 + 9 * t, 180), 100, 1, -1)
         cv2.circle(mask, (700 - 9 * t, 320), 90, 2, -1)
@@ -50,7 +50,7 @@ def video() -> tuple[list[np.ndarray], list[np.ndarray]]:
     return frames, masks
 
 
-def drag(page, widget, path: Path) -> np.ndarray:
+def drag(page, widget, path: Path, moves: int = 60) -> np.ndarray:
     """Drag the slider of the exported widget from end to end and back; (n, 2) milliseconds to drawn and to painted."""
     page.goto(to_html(widget, path).as_uri())
     page.wait_for_selector(".vosnb[data-drawn]")
@@ -61,7 +61,7 @@ def drag(page, widget, path: Path) -> np.ndarray:
     y = box["y"] + box["height"] / 2
     page.mouse.move(box["x"] + 8, y)
     page.mouse.down()
-    for along in [*np.linspace(0, 1, 60), *np.linspace(1, 0, 60)]:
+    for along in [*np.linspace(0, 1, moves), *np.linspace(1, 0, moves)]:
         page.mouse.move(box["x"] + 8 + along * (box["width"] - 16), y)
         page.wait_for_timeout(16)  # a mouse reports about 60 times a second
     page.mouse.up()
