@@ -267,6 +267,43 @@ def test_ci_brings_chromium_where_it_is_missing_and_makes_browser_tests_a_must(t
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
 
 
+def test_gates_go_on_after_a_failure_and_close_with_the_lines_of_pytest(monkeypatch, capfd, tmp_path):
+    import gates
+
+    def said(*lines, code=0):
+        return [sys.executable, "-c", f"import sys; print({chr(10).join(lines)!r}); sys.exit({code})"]
+
+    chosen = {
+        "one": ("the first", [said("12 passed, 1 skipped in 3.25s")]),
+        "two": ("the second", [said("1 failed, 4 passed in 0.50s", code=1), said("never reached")]),
+        "three": ("the third", [said("===== 7 passed in 61.02s (0:01:01) =====")]),
+    }
+    monkeypatch.setattr(gates, "GATES", chosen)
+    monkeypatch.setattr(gates, "COURSE", tmp_path / "course.json")
+    assert gates.main([]) == 1
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[-3:] == [
+        "12 passed, 1 skipped in 3.25s",
+        "1 failed, 4 passed in 0.50s",
+        "===== 7 passed in 61.02s (0:01:01) =====",
+    ]
+    assert "never reached" not in lines
+    assert [line.split()[0] for line in lines if line.endswith(("the first", "the second", "the third"))][-3:] == [
+        *("ok", "FAILED", "ok")
+    ]
+    assert gates.main(["one", "three"]) == 0
+    assert gates.main(["four"]) == 2 and "the gates are one, two, three" in capfd.readouterr().out
+
+
+def test_every_test_file_belongs_to_a_gate():
+    import gates
+
+    apart = {ROOT / path for path in gates.APART}
+    commands = [word for _, gate in gates.GATES.values() for command in gate for word in command]
+    assert all(path.exists() and str(path.relative_to(ROOT)) in commands for path in apart)
+    assert "tests" in commands and "notebooks" in commands
+
+
 # ----------------------------------------------------------------------------------------------------------- README
 
 README = (ROOT / "README.md").read_text()
