@@ -56,9 +56,13 @@ dev = device(DEVICE)
 net = load_weights(MatchingNet(), "matching").to(dev).requires_grad_(False)
 
 
+short_side = make_tracker("matching", net=net, device=dev).short_side  # the size at which the trackers look
+
+
 def whole_cells(clip):
-    """The clip at a size that 8 x 8 cells fill without a rest, its shorter side at most 160 pixels."""
-    height, width = (max(2, round(side * min(1, 160 / min(clip.size)) / 8)) * 8 for side in clip.size)
+    """The clip at a size that 8 x 8 cells fill without a rest, as large as the tracker sees it."""
+    shrink = min(1, short_side / min(clip.size))
+    height, width = (max(2, round(side * shrink / 8)) * 8 for side in clip.size)
     return clip if clip.size == (height, width) else clip.resized(height, width)
 
 
@@ -639,6 +643,13 @@ guess_memory = predict(
 
 
 # %%
+def average(rows):
+    """The mean of each column; NaN is left out, and stays where there is nothing else."""
+    rows = np.array(rows, float)
+    seen = np.isfinite(rows)
+    return np.where(seen.any(0), np.where(seen, rows, 0).sum(0) / np.maximum(seen.sum(0), 1), np.nan)
+
+
 def h_with_memory(clip, t, schedule):
     """Mean h of each group in frame t, with what a tracker of that schedule has in memory by then."""
     tracker = make_tracker("matching", memory=schedule, net=net, device=dev)
@@ -655,25 +666,24 @@ def h_with_memory(clip, t, schedule):
 
 watched = [(clip, late_frames(clip)[-1]) for clip in twins[: max(2, round(5 * BUDGET))]]
 by_schedule = {
-    schedule: np.array([h_with_memory(clip, t, schedule) for clip, t in progress(watched, schedule)])
+    schedule: average([h_with_memory(clip, t, schedule) for clip, t in progress(watched, schedule)])
     for schedule in ("first", "every")
 }
-there = np.flatnonzero(np.isfinite(by_schedule["first"]).any(0))
 table(
     [
-        {"memory": schedule} | {f"h on {names[g]}": float(np.nanmean(h[:, g])) for g in there}
+        {"memory": schedule} | {f"h on {n}": x for n, x in zip(names, h.tolist(), strict=True) if np.isfinite(x)}
         for schedule, h in by_schedule.items()
     ]
 )
 
 # %% tags=["nbval-check-output"]
-gain = np.nan_to_num((by_schedule["every"] - by_schedule["first"]).mean(0))
+gain = by_schedule["every"] - by_schedule["first"]
 guess_memory.reveal(
-    "c" if gain[0] < 0.02 else "b" if gain[1] > 0.02 else "a",
+    "c" if gain[0] < 0.01 else "b" if gain[1] > 0.01 else "a",
     "What is remembered is read, by those who should and by those who should not.",
 )
 if DATASET == "embedded" and len(watched) >= 5:
-    left = by_schedule["every"][:, 1].mean() / by_schedule["first"][:, 1].mean()
+    left = by_schedule["every"][1] / by_schedule["first"][1]
     claim("what look-alikes read with the growing memory, against frame 0 alone", left, low=0.5)
 
 # %% [markdown]
@@ -765,15 +775,17 @@ if len(seeds) >= 8:
     claim("what look-alikes reach in frame 12, clones against strangers", clones / reached["frame 12"][-1], low=1.15)
     claim("and in frame 0", reached["frame 0"][0] / reached["frame 0"][-1], low=1.2)
     claim("clones in frame 12 against clones in frame 0", clones / reached["frame 0"][0], low=1.5)
-    claim("clones against difference 1, in frame 12", clones / reached["frame 12"][1], 0.6, 1.6)
+    claim("difference 1 against clones, in frame 12", reached["frame 12"][1] / clones, low=0.5)
 
 # %% [markdown]
-# Three surprises. Clones are *not* hopeless: in frame 0 the keys tell them from the target quite well, by pose and by
-# surroundings, since a cell's vector describes what is around it too. Strangers are *not* safe: the same body plan is
-# enough for a leak. And between the two, the way from 0 to 1 hardly matters, though you see well that the coats differ
-# more and more. In a later frame pose and surroundings have changed, and of what told the creatures apart only the coat
-# is left. But a coat is what the generic keys seldom had to look at: in their training look-alikes were rare. The
-# difference is in the pixels. It is hardly in the keys.
+# Two surprises. Clones are *not* hopeless: in frame 0 the keys tell them from the target quite well, by pose and by
+# surroundings, since a cell's vector describes what is around it too. And strangers are *not* safe: the same body plan
+# is enough for a leak. Between the two it falls, but slowly. At difference 1 you tell the coats apart at a glance, and
+# still these creatures leak at least half of what clones do.
+#
+# In a later frame pose and surroundings have changed, and of what told the creatures apart the coat is left. But a coat
+# is what the generic keys seldom had to look at: in their training look-alikes were rare. The difference is in the
+# pixels. There is too little of it in the keys.
 #
 # ## Paper and code
 #
@@ -805,7 +817,7 @@ for name, attention in progress(choices.items(), "choices"):
         A, painted = look(other, t, remember(other), attention)
         on = affinity_shares(A, cells(other, t), cells(other, 0))
         found.append([on[0, 0], on[1, 0], on[3, 0], 1 - on[0, 0], metrics.jaccard(other.masks[t] == 1, painted)])
-    measured[name] = np.nanmean(np.array(found, float), 0)
+    measured[name] = average(found)
 heads = ("h object", "h look-alikes", "h ground", "object to rest", "J")
 table([{"affinity": name} | dict(zip(heads, row.tolist(), strict=True)) for name, row in measured.items()])
 
@@ -841,9 +853,7 @@ def measure(clip, times):
         h = affinity_shares(A, now, cells(clip, 0))[:, 0]
         j = metrics.jaccard(clip.masks[t] == 1, painted)
         found.append([*h, 1 - h[0], j, spilled(painted, clip.masks[t], groups(clip)["look-alikes"])])
-    found = np.array(found, float)
-    seen = np.isfinite(found)
-    return np.where(seen.any(0), np.where(seen, found, 0).sum(0) / np.maximum(seen.sum(0), 1), np.nan)
+    return average(found)
 
 
 KEYS = [*names, "object to rest", "J", "painted"]
@@ -893,7 +903,8 @@ def mean(values, key):
 if DATASET == "embedded":
     for text, values in {"frame 0": first, "late frames": later}.items():
         ratio = mean(values, "look-alikes") / mean(values, "ground")
-        claim(f"{text}: look-alikes read from the object, against the ground", ratio, low=2)
+        bound = 1.5 if values is first else 2.5
+        claim(f"{text}: look-alikes read from the object, against the ground", ratio, low=bound)
 if DATASET == "embedded" and len(test) >= 20:
     claim("frame 0: share of the look-alikes' pixels that is painted", mean(first, "painted"), high=0.12)
     claim("late frames: more of them is painted", mean(later, "painted") > mean(first, "painted"))
@@ -902,11 +913,12 @@ if DATASET == "embedded" and len(test) >= 20:
     claim("the look-alikes' h rises by less than that", mean(later, "look-alikes") - mean(first, "look-alikes") < fall)
 
 # %% [markdown]
-# So figure 3 of S0 carries over, as far as a picture can. Look-alikes read from the object in frame 0, several times
-# more than the ground, and with little harm. In late frames harm is done. What the picture does not show is *why*: on
-# average the look-alikes' $h$ rises by less than the object's own $h$ falls. And compare the columns *look-alikes* and
-# *others*, first in frame 0, then late: how much of the leak is about being of one *species*, and how much about being
-# a creature at all? The paper's word, "other fish", does not decide it.
+# So figure 3 of S0 carries over, as far as a picture can. Look-alikes read from the object in frame 0, more than the
+# ground does, and with little harm. In late frames they read several times what the ground reads, and harm is done.
+# What the picture does not show is *why*: on average the look-alikes' $h$ rises by less than the object's own $h$
+# falls. And compare the columns *look-alikes* and *others*, first in frame 0, then late: how much of the leak is about
+# being of one *species*, and how much about being a creature at all? The paper's word, "other fish", does not decide
+# it.
 #
 # Does a leak cost J? We relate the two, clip by clip, in late frames, over the clips that have look-alikes. A
 # correlation of 1 or -1 would mean that one follows from the other.
