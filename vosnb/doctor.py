@@ -18,6 +18,8 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from vosnb.paths import ROOT, cache_dir
+
 SELF_TEST_J = 0.6  # on a clip where the first mask, never moved, has 0.35
 REINSTALL = "Install the pinned set again: `make clean`, then `make lab`."
 
@@ -123,8 +125,6 @@ def memory(available: int | None = None) -> str:
 def folders() -> str:
     """The folders that the course writes to: downloads, and Jupyter's runtime files."""
     from jupyter_core.paths import jupyter_runtime_dir
-
-    from vosnb.paths import cache_dir
 
     cures = {
         cache_dir(): "Set VOSNB_DATA to a folder that you may write to.",
@@ -238,7 +238,7 @@ echo = Echo()
 
 @contextmanager
 def jupyter_server(timeout: float) -> Iterator[tuple[str, str]]:
-    """A Jupyter server of its own on a free loopback port; yields (host:port, token) and shuts it down at the end."""
+    """A Jupyter server as `make lab` starts it, on a free loopback port; yields (host:port, token), then ends it."""
     with closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -247,7 +247,7 @@ def jupyter_server(timeout: float) -> Iterator[tuple[str, str]]:
     options += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={Path.home()}"]
     server = subprocess.Popen(
         [sys.executable, "-m", "jupyter", "server", *options],
-        env=os.environ | {"JUPYTER_TOKEN": token},
+        env=os.environ | {"JUPYTER_TOKEN": token, "JUPYTER_CONFIG_PATH": str(ROOT / "jupyter")},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
