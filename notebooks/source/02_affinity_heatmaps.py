@@ -845,18 +845,19 @@ if DATASET == "embedded" and len(crowded) >= 10:
 
 # %%
 def measure(clip, times):
-    """Means over the times: h of each group, what the object reads outside, J, share of look-alikes' pixels painted."""
+    """Means over the times: h of each group, object to rest, its floor, J, painted share of the look-alikes."""
     memory, found = remember(clip), []
     for t in times:
         A, painted = look(clip, t, memory)
         now = cells(clip, t)
         h = affinity_shares(A, now, cells(clip, 0))[:, 0]
         j = metrics.jaccard(clip.masks[t] == 1, painted)
-        found.append([*h, 1 - h[0], j, spilled(painted, clip.masks[t], groups(clip)["look-alikes"])])
+        spill = spilled(painted, clip.masks[t], groups(clip)["look-alikes"])
+        found.append([*h, 1 - h[0], exercises.border_floor.reference(now[0]), j, spill])
     return average(found)
 
 
-KEYS = [*names, "object to rest", "J", "painted"]
+KEYS = [*names, "object to rest", "its floor", "J", "painted"]
 first, later = (
     np.array([measure(clip, when(clip)) for clip in progress(test, text)])
     for when, text in [
@@ -868,15 +869,15 @@ first, later = (
 # %% [markdown]
 # Clips are what is drawn at random, so we resample clips: 2000 times, with replacement, and the middle 95 % of the
 # means are the interval. With three to five clips of a difficulty such an interval is only a hint. The last row has
-# all of them.
+# all of them. The floor is that of exercise 3, for the object's mask in the frame that asks.
 
 
 # %%
 def interval(values):
     """Mean and 95 % bootstrap interval over clips, and how many clips; clips without such a group are left out."""
     values = values[np.isfinite(values)]
-    if len(values) == 0:
-        return "-"
+    if len(values) < 3:  # too few to resample
+        return f"{100 * values.mean():.0f} n={len(values)}" if len(values) else "-"
     means = np.random.default_rng(0).choice(values, (2000, len(values))).mean(1)
     low, high = np.percentile(means, [2.5, 97.5])
     return f"{100 * values.mean():.0f} [{100 * low:.0f}, {100 * high:.0f}] n={len(values)}"
@@ -887,8 +888,7 @@ for title, values in {"frame 0": first, "late frames": later}.items():
     print(f"{title}: mean h in %, [95 % interval], number of clips")
     table(
         [
-            {"difficulty": kind}
-            | {key: interval(values[chosen, KEYS.index(key)]) for key in [*names, "object to rest"]}
+            {"difficulty": kind} | {key: interval(values[chosen, KEYS.index(key)]) for key in KEYS[:-2]}
             for kind, chosen in [*((k, difficulty == k) for k in kinds), ("all", difficulty == difficulty)]
         ]
     )
