@@ -117,9 +117,11 @@ def test_bench_prints_a_table_and_writes_json(tmp_path, monkeypatch):
 def test_train_and_data_hand_on_what_was_given_and_leave_other_defaults_alone(calls):
     trained, fetched = calls(matching, "train", "w.safetensors"), calls(downloads, "fetch", "there")
     assert "w.safetensors" in vosnb("train", "matching", "--steps", 3, "--out", "w.safetensors", "--resume").output
+    vosnb("train", "matching", "--start-from", "matching", "--learning-rate", 1e-4)
     vosnb("train", "matching")
     assert trained == [
         ((), {"seed": 0, "resume": True, "steps": 3, "out": Path("w.safetensors")}),
+        ((), {"seed": 0, "resume": False, "start_from": "matching", "learning_rate": 1e-4}),
         ((), {"seed": 0, "resume": False}),
     ]
     assert "davis2017 is in there" in vosnb("data", "davis2017", "--to", "x", "--url", "file:///d.zip").output

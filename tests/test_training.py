@@ -80,6 +80,15 @@ def test_what_is_written_can_be_loaded_and_is_small(tmp_path):
     assert not net.training and all(torch.isfinite(p).all() for p in net.parameters())
 
 
+def test_training_goes_on_from_given_weights(tmp_path):
+    settings = {"steps": 1, "batch": 2, "workers": 0, "device": "cpu"}
+    first = matching.train(**settings, out=tmp_path / "first.safetensors")
+    then = matching.train(**settings, out=tmp_path / "then.safetensors", start_from=first, learning_rate=1e-9, seed=1)
+    first, then = load_file(first), load_file(then)
+    learned = [name for name in first if name.endswith(("conv.weight", "key.weight"))]
+    assert learned and all(torch.equal(first[name], then[name]) for name in learned)
+
+
 def test_nothing_to_resume_is_told(tmp_path):
     with pytest.raises(FileNotFoundError, match="train without --resume"):
         matching.train(steps=1, out=tmp_path / "none.safetensors", resume=True)

@@ -104,11 +104,12 @@ def bench(trackers, dataset, split, objects, file, limit):
 @click.option("--out", type=click.Path(path_type=Path), help="Weights file; default the shipped one.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint of a run that was stopped.")
-def train(what, steps, out, seed, resume):
+@click.option("--start-from", help="Weights to begin with: a name or a file.")
+@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="At the start of the schedule.")
+def train(what, seed, resume, **given):
     """Train the weights of WHAT on generated clips."""
     from vosnb.training import matching
 
-    given = {"steps": steps, "out": out}
     file = matching.train(seed=seed, resume=resume, **{k: v for k, v in given.items() if v is not None})
     click.echo(f"Weights are in {file}")
 

@@ -23,7 +23,7 @@ def jaccard(gt, pred, void=None):
     gt, pred, void: (H, W) masks, or (T, H, W) stacks of them, True (or nonzero) inside; void pixels are ignored.
     Returns a float, or (T,) float64 for stacks. Raises ValueError when the shapes differ.
     """
-    gt, pred, void = _same_shape(gt, pred, void)
+    gt, pred, void = same_shape(gt, pred, void)
     if void is not None:
         gt, pred = gt & ~void, pred & ~void
     intersection = np.count_nonzero(gt & pred, axis=(-2, -1))
@@ -42,7 +42,7 @@ def boundary_f(gt, pred, void=None, bound_th=0.008):
     bound_th: tolerance as a fraction of the image diagonal, or in whole pixels when at least 1.
     Returns a float, or (T,) float64 for stacks. Raises ValueError when the shapes differ.
     """
-    gt, pred, void = _same_shape(gt, pred, void)
+    gt, pred, void = same_shape(gt, pred, void)
     if gt.ndim == 3:
         voids = [None] * len(gt) if void is None else void
         return np.array([boundary_f(*frame, bound_th) for frame in zip(gt, pred, voids, strict=True)])
@@ -133,8 +133,11 @@ def _count(bands):
     return int(np.bitwise_count(bands.view(np.uint64)).sum(dtype=np.int64))
 
 
-def _same_shape(gt, pred, void):
-    """The three as contiguous boolean arrays of one shape (H, W) or (T, H, W); void may be None."""
+def same_shape(gt, pred, void):
+    """The three as contiguous boolean arrays of one shape (H, W) or (T, H, W); void may be None.
+
+    Raises ValueError when the shapes differ or are of another kind.
+    """
     gt, pred, void = (None if mask is None else np.ascontiguousarray(mask, bool) for mask in (gt, pred, void))
     if gt.ndim not in (2, 3) or any(mask is not None and mask.shape != gt.shape for mask in (pred, void)):
         void_shape = "none" if void is None else void.shape

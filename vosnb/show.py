@@ -318,6 +318,8 @@ def curves(
     if mark is not None:
         axes.axvline(mark, color="#666666", lw=1)
     axes.set(xlabel=xlabel, ylabel=ylabel, title=title, yscale="log" if log else "linear")
+    if np.issubdtype(np.asarray(along).dtype, np.integer):  # there is no frame 2.5
+        axes.locator_params(axis="x", integer=True)
     if ylim:
         axes.set_ylim(*ylim)
     if len(values) > 1 or "" not in values:

@@ -36,7 +36,7 @@ from vosnb.exercises import lesson_00 as exercises
 from vosnb.lesson import card, check, claim, hint, predict, progress, table
 from vosnb.masks import palette
 from vosnb.methods.matching import soft_aggregate
-from vosnb.metrics import _same_shape  # makes sure that masks are boolean and of one shape
+from vosnb.metrics import same_shape  # makes sure that masks are boolean and of one shape
 from vosnb.trackers import Tracker, make_tracker, segment
 from vosnb.widgets import MaskPlayer
 
@@ -240,7 +240,7 @@ guess.reveal("c", "Three pixels are lost and three are too many: both make the f
 
 # %% tags=["in-package"]
 def jaccard(gt, pred, void=None):
-    gt, pred, void = _same_shape(gt, pred, void)
+    gt, pred, void = same_shape(gt, pred, void)
     if void is not None:
         gt, pred = gt & ~void, pred & ~void
     intersection = np.count_nonzero(gt & pred, axis=(-2, -1))

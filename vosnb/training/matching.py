@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from vosnb import creatures
-from vosnb.features import STRIDE, default_device, save_weights, to_image
+from vosnb.features import STRIDE, default_device, load_weights, save_weights, to_image
 from vosnb.methods.context import object_heatmap
 from vosnb.methods.matching import MatchingNet, affinity, read_memory
 from vosnb.paths import ROOT, WEIGHTS
@@ -146,15 +146,13 @@ def train(
 
     The shipped weights had more of them: data/weights/README.md. A checkpoint is kept under build/training/ every
     CHECKPOINT_EVERY steps; `resume=True` goes on from it and ends where the uninterrupted run would have ended.
-    start_from: weights to begin with. Raises FileNotFoundError when there is nothing to resume.
+    start_from: name or file of weights to begin with. Raises FileNotFoundError when there is nothing to resume.
     """
     device = torch.device(device) if device else default_device()
     torch.manual_seed(seed)
     torch.set_num_threads(1 if device.type == "cpu" else torch.get_num_threads())
     net = MatchingNet().to(device, memory_format=torch.channels_last)
     if start_from:
-        from vosnb.features import load_weights
-
         load_weights(net, start_from)
     average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(AVERAGING), use_buffers=True)
     optimizer = torch.optim.AdamW(net.parameters(), learning_rate, weight_decay=1e-4)
@@ -204,5 +202,7 @@ def train(
             save(done)
     minutes += (time.time() - began) / 60
     card = {"network": "MatchingNet", "seed": seed, "steps": steps, "batch": batch, "minutes": f"{minutes:.0f}"}
+    if start_from:
+        card["start_from"] = Path(start_from).name
     save_weights(average.module, Path(out), **card)
     return Path(out)
