@@ -44,24 +44,41 @@ class Body:
         """How far the body reaches down at rest."""
         return max(float(part.outline[:, 1].max()) for part in self.parts)
 
-    def pose(self, t: float, phase: float, vigour: float) -> list:
-        """Affine maps (a, b, c, d, e, f), x' = ax + by + c, y' = dx + ey + f, from rest to posed, one a part."""
-        maps = [None] * len(self.parts)
-        for index in range(len(self.parts)):
-            self._place(index, t, phase, vigour, maps)
-        return maps
+    @cached_property
+    def outlines(self) -> tuple:
+        """All outlines in one: x and y (V,), and for each part how many corners it has and where they start."""
+        counts = np.array([len(part.outline) for part in self.parts])
+        x, y = np.concatenate([part.outline for part in self.parts]).T.copy()
+        return x, y, counts, np.cumsum(counts) - counts
 
-    def _place(self, index, t, phase, vigour, maps):
-        """The map of one part, after that of its parent, which may be drawn later."""
-        if maps[index] is not None:
-            return maps[index]
-        part = self.parts[index]
-        angle = part.rest + vigour * part.swing * np.sin(part.rate * self.stride * t + part.phase + phase)
-        c, s = float(np.cos(angle)), float(np.sin(angle))
-        x, y = float(part.joint[0]), float(part.joint[1])
-        own = (c, -s, x - c * x + s * y, s, c, y - s * x - c * y)
-        maps[index] = own if part.parent is None else compose(self._place(part.parent, t, phase, vigour, maps), own)
-        return maps[index]
+    @cached_property
+    def _joints(self) -> np.ndarray:
+        """Of every part: rest, swing, rate, phase and the joint's x and y, (6, P)."""
+        return np.array([(p.rest, p.swing, p.rate, p.phase, *p.joint) for p in self.parts], np.float64).T.copy()
+
+    @cached_property
+    def _carried(self) -> list:
+        """(part, the parent that carries it), the parents' own pairs first, since they may be drawn later."""
+
+        def depth(index):
+            parent = self.parts[index].parent
+            return 0 if parent is None else 1 + depth(parent)
+
+        order = sorted(range(len(self.parts)), key=depth)
+        return [(index, self.parts[index].parent) for index in order if self.parts[index].parent is not None]
+
+    def pose(self, t: float, phase: float, vigour: float) -> np.ndarray:
+        """Affine maps (a, b, c, d, e, f), x' = ax + by + c, y' = dx + ey + f, from rest to posed, (6, P)."""
+        rest, swing, rate, start, x, y = self._joints
+        angle = rest + vigour * swing * np.sin(rate * self.stride * t + start + phase)
+        c, s = np.cos(angle), np.sin(angle)
+        own = np.array((c, -s, x - c * x + s * y, s, c, y - s * x - c * y))
+        if not self._carried:
+            return own
+        maps = own.T.tolist()
+        for index, parent in self._carried:
+            maps[index] = compose(maps[parent], maps[index])
+        return np.array(maps).T
 
     def bent(self, x, y, t: float, phase: float, vigour: float, undo: bool = False):
         """Bend the posed points (arrays x, y), or `undo` the bend; every bend has an exact inverse."""
@@ -83,11 +100,27 @@ class Body:
         return x, y
 
 
-def compose(outer: tuple, inner: tuple) -> tuple:
+# An affine map is six numbers, or six arrays of them for several maps at once.
+
+
+def compose(outer, inner) -> tuple:
     """The affine map that applies `inner`, then `outer`."""
     a, b, c, d, e, f = outer
     g, h, i, j, k, m = inner
     return a * g + b * j, a * h + b * k, a * i + b * m + c, d * g + e * j, d * h + e * k, d * i + e * m + f
+
+
+def inverse(affine) -> tuple:
+    """The inverse of an affine map."""
+    a, b, c, d, e, f = affine
+    k = 1 / (a * e - b * d)
+    return e * k, -b * k, (b * f - c * e) * k, -d * k, a * k, (c * d - a * f) * k
+
+
+def apply(affine, x, y) -> tuple:
+    """The points x, y after an affine map."""
+    a, b, c, d, e, f = affine
+    return a * x + b * y + c, d * x + e * y + f
 
 
 # Outlines -----------------------------------------------------------------------------------------------------------
@@ -97,7 +130,7 @@ def smooth(points, rounds: int = 2) -> np.ndarray:
     """A closed polygon with its corners cut (Chaikin 1974), which tends to a quadratic B-spline."""
     points = np.asarray(points, np.float64)
     for _ in range(rounds):
-        following = np.roll(points, -1, 0)
+        following = np.concatenate([points[1:], points[:1]])
         points = np.stack([0.75 * points + 0.25 * following, 0.25 * points + 0.75 * following], 1).reshape(-1, 2)
     return points
 

@@ -8,13 +8,13 @@ subpixels, since filled outlines include their border.
 """
 
 import math
-from functools import cached_property
+from functools import cached_property, wraps
 
 import cv2
 import numpy as np
 
 from vosnb.creatures import textures
-from vosnb.creatures.bodies import PLANS, SPLIT_PLANS, Body, Part, compose, smooth
+from vosnb.creatures.bodies import PLANS, SPLIT_PLANS, Body, Part, apply, compose, inverse, smooth
 from vosnb.creatures.coats import Coat
 
 SUPERSAMPLING = 2
@@ -22,6 +22,21 @@ GRID = 16  # outlines are rounded to this fraction of a subpixel
 TEXELS, GROUND_TEXELS = 1.75, 1.25  # texture pixels per frame pixel, of coats and of the ground
 MARGIN = 0.3  # ground painted beyond the frame, in frame heights; further out it is mirrored
 FOREGROUND = 1.15  # occluders shift this much more than the creatures when the camera pans
+BEYOND = {"borderMode": cv2.BORDER_REPLICATE}  # what is beyond a painted patch looks like its edge
+
+
+def remembered(method):
+    """A method that keeps its answers in the object; they must not be changed."""
+
+    @wraps(method)
+    def answer(self, *arguments):
+        known = self.__dict__.setdefault("_remembered", {})
+        key = (method, *arguments)
+        if key not in known:
+            known[key] = method(self, *arguments)
+        return known[key]
+
+    return answer
 
 
 class Actor:
@@ -81,7 +96,6 @@ class Scene:
         self.split, self.size, self.frames, self.knobs = split, size, frames, knobs
         self.aspect = size[1] / size[0]
         self._looks, self.painted = rng_looks, False
-        self._cameras = {}
         self._cast(rng)
         self._set_camera(rng)
         self._set_occluders(rng)
@@ -181,13 +195,9 @@ class Scene:
         x, y = (seen - [self.aspect / 2, 0.5]) / zoom
         return np.array([self.aspect / 2 + c * x + s * y, 0.5 - s * x + c * y]) - FOREGROUND * np.array(offset)
 
+    @remembered
     def camera(self, t: float) -> tuple:
         """(zoom, cos, sin, x, y) at time t: the roll's cosine and sine, the ground's offset in frame heights."""
-        if t not in self._cameras:
-            self._cameras[t] = self._camera(t)
-        return self._cameras[t]
-
-    def _camera(self, t):
         phase = 0.15 * t + self.pan_phase
         sway = self.pan_sway * (np.sin(phase) - np.sin(self.pan_phase))
         shake = self.shake * (np.sin([1.9 * t, 2.3 * t + 1]) - np.sin([0.0, 1.0]))
@@ -196,6 +206,7 @@ class Scene:
         zoom = np.exp(min(max(self.zoom * t, -0.3), 0.45))
         return tuple(float(value) for value in (zoom, np.cos(roll), np.sin(roll), *offset))
 
+    @remembered
     def where(self, index: int, t: float) -> np.ndarray:
         """Where creature `index` is seen at time t, in frame heights from the upper left corner."""
         actor = self.actors[index]
@@ -218,46 +229,56 @@ class Scene:
     def _draw(self, body, to_screen, t, phase, vigour, label, labels, image=None, coat=None):
         """Draw a body's parts: its label into `labels`, its colours into `image` if there is one.
 
-        to_screen: affine map from body lengths to subpixels of the canvas.
+        to_screen: affine map from body lengths to subpixels of the canvas. The outlines of all parts are moved at once,
+        since a numpy call costs more than the few numbers of a part.
         """
-        height, width = labels.shape
-        for index, (part, pose) in enumerate(zip(body.parts, body.pose(t, phase, vigour), strict=True)):
-            whole = compose(to_screen, pose)
-            a, b, c, d, e, f = to_screen if body.bend else whole
-            x, y = part.outline[:, 0], part.outline[:, 1]
+        poses, (x, y, counts, starts) = body.pose(t, phase, vigour), body.outlines
+        if body.bend:
+            x, y = body.bent(*apply(poses.repeat(counts, 1), x, y), t, phase, vigour)
+            x, y = apply(to_screen, x, y)
+        else:
+            whole = np.array(compose(to_screen, poses))
+            x, y = apply(whole.repeat(counts, 1), x, y)
+        corners = np.rint(np.array([x, y]) * GRID).astype(np.int32)
+        low = np.maximum(np.minimum.reduceat(corners, starts, 1) // GRID, 0)
+        high = (np.maximum.reduceat(corners, starts, 1) + 1) // GRID + 2
+        high = np.minimum(high, np.array(labels.shape[::-1])[:, None])
+        boxes = zip(*low.tolist(), *high.tolist(), strict=True)
+        shown = [(index, box) for index, box in enumerate(boxes) if box[0] < box[2] and box[1] < box[3]]
+        if not shown:
+            return
+        # Number the parts where they can be seen; the numbers give the label, and say where each part's colours go.
+        numbers, corners = np.zeros(labels.shape, np.uint8), np.ascontiguousarray(corners.T)
+        ends, starts = (starts + counts).tolist(), starts.tolist()
+        for index, _ in shown:
+            cv2.fillPoly(numbers, [corners[starts[index] : ends[index]]], index + 1, shift=4)
+        lefts, tops, rights, bottoms = zip(*(box for _, box in shown), strict=True)
+        x0, y0, x1, y1 = min(lefts), min(tops), max(rights), max(bottoms)
+        np.putmask(labels[y0:y1, x0:x1], numbers[y0:y1, x0:x1], label)
+        if image is None:
+            return
+        # Back from subpixels to each patch: one affine map, or the bend undone in between.
+        if body.bend:
+            u, v = np.arange(x0, x1, dtype=np.float32)[None], np.arange(y0, y1, dtype=np.float32)[:, None]
+            g, h, i, j, k, m = inverse(to_screen)
+            u, v = body.bent(g * u + (h * v + i), j * u + (k * v + m), t, phase, vigour, undo=True)
+            back = coat.density * np.array(inverse(poses))
+            back[2::3] -= coat.corners
+            back = back.T.tolist()
+        else:
+            back = coat.density * np.array(inverse(whole))
+            back[2::3] = back[::3] * low[0] + back[1::3] * low[1] + (back[2::3] - coat.corners)
+            back = back.T.reshape(-1, 2, 3)
+        for index, (left, top, right, bottom) in shown:
+            patch, _ = coat.patches[index]
             if body.bend:
-                x, y = pose[0] * x + pose[1] * y + pose[2], pose[3] * x + pose[4] * y + pose[5]
-                x, y = body.bent(x, y, t, phase, vigour)
-            corners = np.empty((len(x), 2))
-            corners[:, 0], corners[:, 1] = a * x + b * y + c, d * x + e * y + f
-            corners = np.rint(corners * GRID).astype(np.int32)
-            x0, y0, w, h = cv2.boundingRect(corners)
-            x1, y1 = min(width, (x0 + w) // GRID + 2), min(height, (y0 + h) // GRID + 2)
-            x0, y0 = max(0, x0 // GRID), max(0, y0 // GRID)
-            if x0 >= x1 or y0 >= y1:
-                continue
-            cv2.fillPoly(labels, [corners], label, shift=4)
-            if image is None:
-                continue
-            inside = np.zeros((y1 - y0, x1 - x0), np.uint8)
-            cv2.fillPoly(inside, [corners - np.int32([x0 * GRID, y0 * GRID])], 255, shift=4)
-            patch, (px, py) = coat.patches[index]
-            to_patch = (coat.density, 0.0, -coat.density * px, 0.0, coat.density, -coat.density * py)
-            if body.bend:
-                u = np.arange(x0, x1, dtype=np.float32)[None]
-                v = np.arange(y0, y1, dtype=np.float32)[:, None]
-                g, h, i, j, k, m = inverse(to_screen)
-                u, v = body.bent(g * u + (h * v + i), j * u + (k * v + m), t, phase, vigour, undo=True)
-                g, h, i, j, k, m = compose(to_patch, inverse(pose))
-                u, v = g * u + h * v + i, j * u + k * v + m
-                colours = cv2.remap(patch, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+                part = slice(top - y0, bottom - y0), slice(left - x0, right - x0)
+                colours = cv2.remap(patch, *apply(back[index], u[part], v[part]), cv2.INTER_LINEAR, **BEYOND)
             else:
-                back = compose(compose(to_patch, inverse(whole)), (1.0, 0.0, x0, 0.0, 1.0, y0))
                 flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-                back = np.array(back).reshape(2, 3)
-                size = (x1 - x0, y1 - y0)
-                colours = cv2.warpAffine(patch, back, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-            cv2.copyTo(colours, inside, image[y0:y1, x0:x1])
+                colours = cv2.warpAffine(patch, back[index], (right - left, bottom - top), flags=flags, **BEYOND)
+            seen = numbers[top:bottom, left:right] == index + 1
+            cv2.copyTo(colours, seen.view(np.uint8), image[top:bottom, left:right])
 
     def _to_screen(self, index: int, t: float, subpixels: float) -> tuple:
         actor = self.actors[index]
@@ -328,7 +349,8 @@ class Scene:
             }
             self.occluder_coats.append(Coat(rng, body, look, self.split, 0.8 * height, 0.0))
         tall, wide = (int(GROUND_TEXELS * (side + 2 * MARGIN * height)) for side in (height, width))
-        self.ground = textures.background(rng, self.split, tall, wide, palette, knobs)
+        ground = textures.background(rng, self.split, tall, wide, palette, knobs)
+        self.ground = cv2.cvtColor(ground, cv2.COLOR_RGB2RGBA)  # like the coats
         drift = knobs.light_drift
         self.gain = drift * (0.1 * rng.normal(0, 1, 3) + rng.choice([-1, 1]) * rng.uniform(0.1, 0.5))
         self.gain_phase = rng.uniform(0, 2 * np.pi)
@@ -341,7 +363,9 @@ class Scene:
         self.defocus = 0.5 * rng.uniform(0, knobs.blur) * height / 128
         noise, grain = rng.uniform(0, knobs.noise), rng.standard_normal((height + 64, width + 64, 1), dtype=np.float32)
         tint = rng.uniform(0, 0.5) * rng.standard_normal((height + 64, width + 64, 3), dtype=np.float32)
-        self.noise = noise * (grain + tint)
+        tint += grain
+        tint *= noise
+        self.noise = tint.reshape(height + 64, -1)
         self.noise_seed = int(rng.integers(1 << 30))
         self.painted = True
 
@@ -356,9 +380,9 @@ class Scene:
             return
         u = ((np.arange(cx0, cx1, dtype=np.float32) - x) / rx)[None] ** 2
         v = ((np.arange(cy0, cy1, dtype=np.float32) - y) / ry)[:, None] ** 2
-        dark = 1 - 0.45 * np.clip(1 - u - v, 0, 1)
-        region = image[cy0:cy1, cx0:cx1]
-        np.multiply(region, dark[..., None], out=region, casting="unsafe")
+        dark = _spread(1 - 0.45 * np.clip(1 - u - v, 0, 1), 4)
+        region = image.reshape(len(image), -1)[cy0:cy1, 4 * cx0 : 4 * cx1]
+        np.multiply(region, dark, out=region, casting="unsafe")
 
     def frame(self, t: float) -> tuple:
         """(frame (H, W, 3) uint8 RGB, mask (H, W) uint8) at time t."""
@@ -380,9 +404,17 @@ class Scene:
         mask = settle(self.labels(t, image=image))
         speed = self.where(0, t + 0.5) - self.where(0, t - 0.5)
         image = cv2.resize(self._smeared(image, speed), (width, height), interpolation=cv2.INTER_AREA)
+        image = cv2.cvtColor(image, cv2.COLOR_RGBA2RGB)
         if self.defocus > 0.25:
             image = cv2.GaussianBlur(image, (0, 0), self.defocus)
         return self._exposed(image, mask, t), mask
+
+    @cached_property
+    def _rulers(self) -> tuple:
+        """x (1, W) and y (H, 1) of the pixels, in frame heights."""
+        height, width = self.size
+        x = np.linspace(0, self.aspect, width, dtype=np.float32)[None]
+        return x, np.linspace(0, 1, height, dtype=np.float32)[:, None]
 
     def _smeared(self, image, speed):
         """Motion blur along the target's way, at most `smear` subpixels long."""
@@ -400,8 +432,7 @@ class Scene:
         """Light and sensor: exposure and colour cast, moving shade, light on each creature's side, noise."""
         height, width = mask.shape
         strength, across, down, speed = self.shade
-        x = np.linspace(0, self.aspect, width, dtype=np.float32)[None]
-        y = np.linspace(0, 1, height, dtype=np.float32)[:, None]
+        x, y = self._rulers
         light = 1 + strength * np.sin(across * x + (down * y + speed * t))
         for index, actor in enumerate(self.actors):
             amount, angle, turn = actor.light
@@ -417,11 +448,17 @@ class Scene:
         gain = np.exp(self.gain * (np.sin(0.13 * t + self.gain_phase) - np.sin(self.gain_phase)))
         gain = np.minimum(gain, 1.35).astype(np.float32)
         spot = np.random.default_rng([self.noise_seed, int(round(16 * t))]).integers(0, 64, 2)
-        noise = self.noise[spot[0] : spot[0] + height, spot[1] : spot[1] + width]
-        image = image * light[..., None]
-        image *= gain
-        image += noise
-        return np.clip(image, 0, 255).astype(np.uint8)
+        image = image.reshape(height, -1) * _spread(light, 3)
+        image *= np.tile(gain, width)
+        image += self.noise[spot[0] : spot[0] + height, 3 * spot[1] : 3 * (spot[1] + width)]
+        np.maximum(image, 0, out=image)
+        np.minimum(image, 255, out=image)
+        return image.astype(np.uint8).reshape(height, width, 3)
+
+
+def _spread(plane, channels: int) -> np.ndarray:
+    """(H, W) to (H, W * channels): a value for every channel; numpy is slow over a last axis of three or four."""
+    return cv2.merge([plane] * channels).reshape(len(plane), -1)
 
 
 def _screen(linear, zoom, x, y, subpixels) -> tuple:
@@ -438,12 +475,6 @@ def _ramp(x: float) -> float:
 
 def settle(labels: np.ndarray) -> np.ndarray:
     """From 2 x 2 subpixel labels to a mask: the second smallest of the four, so a label that covers three wins."""
-    a, b, c, d = labels[::2, ::2], labels[::2, 1::2], labels[1::2, ::2], labels[1::2, 1::2]
-    return np.minimum(np.maximum(np.minimum(a, b), np.minimum(c, d)), np.minimum(np.maximum(a, b), np.maximum(c, d)))
-
-
-def inverse(affine: tuple) -> tuple:
-    """The inverse of an affine map (a, b, c, d, e, f)."""
-    a, b, c, d, e, f = affine
-    k = 1 / (a * e - b * d)
-    return e * k, -b * k, (b * f - c * e) * k, -d * k, a * k, (c * d - a * f) * k
+    low, high = np.minimum(labels[::2], labels[1::2]), np.maximum(labels[::2], labels[1::2])
+    a, b, c, d = low[:, ::2], low[:, 1::2], high[:, ::2], high[:, 1::2]
+    return np.minimum(np.maximum(a, b), np.minimum(c, d))

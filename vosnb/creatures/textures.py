@@ -1,4 +1,7 @@
-"""Colours, patterns and backgrounds. Everything is drawn once per clip from a seed; nothing here knows time."""
+"""Colours, patterns and backgrounds. Everything is drawn once per clip from a seed; nothing here knows time.
+
+Images are painted as three planes, (3, H, W), since numpy is slow over a last axis of three.
+"""
 
 from functools import cache
 
@@ -41,13 +44,14 @@ def photo(name: str) -> np.ndarray:
 
 
 def random_photo_crop(rng, split: str, height: int, width: int, share=(0.5, 0.98)) -> np.ndarray:
-    """A random crop of a photograph of this split, resized to (height, width, 3) float32."""
+    """A random crop of a photograph of this split, resized to (3, height, width) float32."""
     image = photo(PHOTOS[split][rng.integers(len(PHOTOS[split]))])
     crop = rng.uniform(*share) * min(image.shape[0] / height, image.shape[1] / width)
     h, w = max(8, int(crop * height)), max(8, int(crop * width))
     y, x = rng.integers(0, image.shape[0] - h + 1), rng.integers(0, image.shape[1] - w + 1)
     image = cv2.resize(image[y : y + h, x : x + w], (width, height), interpolation=cv2.INTER_AREA)
-    return (image[:, ::-1] if rng.random() < 0.5 else image).astype(np.float32)
+    image = image[:, ::-1] if rng.random() < 0.5 else image
+    return image.transpose(2, 0, 1).astype(np.float32, order="C")
 
 
 # Colours ------------------------------------------------------------------------------------------------------------
@@ -126,7 +130,7 @@ def pattern(rng, family: str, split: str, x, y, frequency: float, angle: float) 
         radius = np.hypot(x - rng.uniform(-0.4, 0.4), y - rng.uniform(-0.3, 0.3))
         return 0.5 + 0.5 * np.tanh(3 * np.sin(2 * np.pi * frequency * radius))
     if family == "photo":
-        grey = random_photo_crop(rng, split, height, width, (0.25, 0.5)).mean(-1)
+        grey = random_photo_crop(rng, split, height, width, (0.25, 0.5)).mean(0)
         low, high = np.quantile(grey[::2, ::2], (0.03, 0.97))
         return np.clip((grey - low) / (high - low + 1e-3), 0, 1)
     if family == "zigzag":
@@ -151,12 +155,12 @@ def background(rng, split: str, height: int, width: int, palette, knobs) -> np.n
     colours = colours[rng.permutation(5)]
     horizon = 0.0
     if rng.random() < knobs.photos:
-        image = _photo_ground(rng, split, height, width, colours, knobs)
+        image = _photo_ground(rng, split, height, width, colours[..., None, None], knobs)
     else:
         horizon = rng.uniform(0.25, 0.5) if rng.random() < 0.6 else 0.0
         paint = _water if rng.random() < 0.25 else _land
-        image = paint(rng, height, width, colours, int(horizon * height))
-    image = np.ascontiguousarray(np.clip(image, 0, 255), np.float32)
+        image = paint(rng, height, width, colours[..., None, None], int(horizon * height))
+    image = cv2.merge(list(np.clip(image, 0, 255).astype(np.float32, copy=False)))
     for y in np.sort(rng.uniform(horizon + 0.02, 1, rng.poisson(knobs.clutter * 40 * width / height))):
         _clutter(rng, image, colours, y, horizon)
     focus = rng.uniform(0, 0.35 + knobs.blur) * height / 200
@@ -164,10 +168,10 @@ def background(rng, split: str, height: int, width: int, palette, knobs) -> np.n
 
 
 def _photo_ground(rng, split, height, width, colours, knobs):
-    """A crop of a photograph, tinted with the palette."""
+    """A crop of a photograph, tinted with the palette: colours are (5, 3, 1, 1), here and below."""
     image = random_photo_crop(rng, split, height, width)
     image = image * rng.uniform(0.75, 1.1) + rng.uniform(-10, 20)
-    grey = image.mean(-1, keepdims=True)
+    grey = image.mean(0)
     low, high = np.quantile(grey[::4, ::4], (0.02, 0.98))
     grey = np.clip((grey - low) / (high - low + 1e-3), 0, 1)
     dark, light = sorted(colours[:2], key=lambda colour: float(colour.sum()))
@@ -181,43 +185,43 @@ def _land(rng, height, width, colours, horizon):
     tall = int(height * squeeze)
     coarse = fractal_noise(rng, tall, width, rng.uniform(0.12, 0.5) * height, 4)
     fine = fractal_noise(rng, tall, width, rng.uniform(0.03, 0.1) * height, 2)
-    coarse, fine = (cv2.resize(n, (width, height), interpolation=cv2.INTER_AREA)[..., None] for n in (coarse, fine))
+    coarse, fine = (cv2.resize(n, (width, height), interpolation=cv2.INTER_AREA) for n in (coarse, fine))
     image = colours[0] + (colours[1] - colours[0]) * coarse
     image = image + (colours[2] - image) * (0.6 * fine * fine)
     image = image * (0.92 + 0.16 * fine)
     if not horizon:
         return image
-    image *= np.linspace(0.85, 1.12, height, dtype=np.float32)[:, None, None]
+    image *= np.linspace(0.85, 1.12, height, dtype=np.float32)[:, None]
     y = np.arange(height, dtype=np.float32)[:, None]
-    haze = 0.55 * colours[3] + 0.45 * np.float32([225, 228, 230])
+    haze = 0.55 * colours[3] + 0.45 * np.float32([[[225]], [[228]], [[230]]])
     if rng.random() < 0.25:  # a wall of boards
         board = rng.uniform(0.06, 0.16) * height
         seam = np.abs((np.arange(width) / board) % 1 - 0.5) > 0.46
-        wall = colours[3] * (0.9 + 0.2 * coarse) * np.where(seam, 0.7, 1.0).astype(np.float32)[None, :, None]
-        return np.where((y < horizon)[..., None], wall, image)
-    sky = haze + (255 - haze) * np.linspace(0.1, 0.5, height, dtype=np.float32)[:, None, None]
+        wall = colours[3] * (0.9 + 0.2 * coarse) * np.where(seam, 0.7, 1.0).astype(np.float32)
+        return np.where(y < horizon, wall, image)
+    sky = haze + (255 - haze) * np.linspace(0.1, 0.5, height, dtype=np.float32)[:, None]
     above = sky * (0.97 + 0.06 * coarse)
     for layer in range(int(rng.integers(1, 4)), 0, -1):
         hills = value_noise(rng, 3, width, rng.uniform(0.12, 0.5) * height)[1] - 0.4
         ridge = horizon - height * (0.07 * (layer - 1) + rng.uniform(0.05, 0.22) * hills)
-        cover = np.clip(y - ridge + 0.5, 0, 1)[..., None]
+        cover = np.clip(y - ridge + 0.5, 0, 1)
         shade = colours[(layer + 1) % 5] * (0.8 + 0.35 * fine)
         shade = shade + (haze - shade) * (0.25 * layer - 0.15)
         above = above + (shade - above) * cover
-    return np.where((y < horizon)[..., None], above, image)
+    return np.where(y < horizon, above, image)
 
 
 def _water(rng, height, width, colours, _):
     """Water from above to the deep, with light that dances on it and a sandy bottom."""
-    depth = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
-    light = 0.6 * colours[0] + 0.4 * np.float32([215, 230, 228])
+    depth = np.linspace(0, 1, height, dtype=np.float32)[:, None]
+    light = 0.6 * colours[0] + 0.4 * np.float32([[[215]], [[230]], [[228]]])
     image = light + (0.75 * colours[1] - light) * depth
     waves = value_noise(rng, height, width, rng.uniform(0.08, 0.2) * height)
     ripples = np.abs(waves - value_noise(rng, height, width, 0.1 * height))
-    image = image * (0.9 + 0.35 * np.exp(-9 * ripples)[..., None] * (1 - 0.6 * depth))
+    image = image * (0.9 + 0.35 * np.exp(-9 * ripples) * (1 - 0.6 * depth))
     floor = height * (0.78 + 0.15 * (value_noise(rng, 3, width, 0.3 * height)[1] - 0.5))
-    cover = np.clip((np.arange(height, dtype=np.float32)[:, None] - floor) / 3 + 0.5, 0, 1)[..., None]
-    sand = colours[2] * (0.85 + 0.3 * fractal_noise(rng, height, width, 0.06 * height, 2)[..., None])
+    cover = np.clip((np.arange(height, dtype=np.float32)[:, None] - floor) / 3 + 0.5, 0, 1)
+    sand = colours[2] * (0.85 + 0.3 * fractal_noise(rng, height, width, 0.06 * height, 2))
     return image + (sand - image) * cover
 
 
