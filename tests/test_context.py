@@ -1,9 +1,23 @@
-"""Where affinity goes: shares of attention between groups of cells."""
+"""Where affinity goes, the loss that charges for it, and the keys that are tuned with it."""
 
+import copy
+
+import pytest
 import torch
+from torch import nn
 
-from vosnb.methods.context import affinity_shares, background_heatmap, object_heatmap
-from vosnb.methods.matching import affinity
+from vosnb import creatures
+from vosnb.features import load_weights
+from vosnb.methods.context import (
+    adapt_keys,
+    adaptation_losses,
+    affinity_shares,
+    background_heatmap,
+    balance,
+    object_heatmap,
+)
+from vosnb.methods.matching import MatchingNet, affinity
+from vosnb.trackers import make_tracker, segment
 
 
 def example(n=30, m=20):
@@ -47,3 +61,160 @@ def test_a_border_cell_that_finds_itself_still_reads_the_other_side():
     torch.testing.assert_close(shares[0, 1], (m * (1 - m)).sum() / m.sum())
     hard = with_rest((m > 0.6).float())
     torch.testing.assert_close(affinity_shares(torch.eye(4), hard, hard), torch.eye(2))
+
+
+# The loss and the adaptation, held to an independent evaluation in float64 ------------------------------------------
+
+SCALES = {"unscaled": 1.0, "sqrt_d": None}
+
+
+@pytest.fixture
+def frame0(oracle):
+    """The two key convolutions of the oracle, and the features and the mask that they are tuned on."""
+    o = oracle("s0_adaptation_selfmade")
+    convs = nn.Conv2d(16, 4, 3, padding=1).double(), nn.Conv2d(16, 4, 3, padding=1).double()
+    with torch.no_grad():
+        for conv, end in zip(convs, "qr", strict=True):
+            conv.weight.copy_(o[f"w{end}"])
+            conv.bias.copy_(o[f"b{end}"])
+    return o, *convs, (o["fq"][None], o["fr"][None], o["m"][None])
+
+
+@pytest.mark.parametrize("name", SCALES)
+def test_S0_E3_losses_alpha_and_gradients_are_those_of_an_independent_evaluation(frame0, name):
+    o, query_key, memory_key, (fq, fr, mask) = frame0
+    A = affinity(query_key(fq).flatten(2), memory_key(fr).flatten(2), SCALES[name])
+    L_obj, L_bg = adaptation_losses(A, mask.flatten(1), mask.flatten(1))
+    alpha = balance(L_obj, L_bg)
+    for found, key in (A[0], "A"), (L_obj[0], "Lobj"), (L_bg[0], "Lbg"), (alpha[0], "alpha"):
+        torch.testing.assert_close(found, o[f"{name}_{key}"], atol=1e-9, rtol=0)
+    assert not alpha.requires_grad
+    (alpha * L_obj + L_bg).sum().backward()
+    for i, p in enumerate([*query_key.parameters(), *memory_key.parameters()]):
+        torch.testing.assert_close(p.grad, o[f"{name}_g{i}"], atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize("name", SCALES)
+@pytest.mark.parametrize("normalise", ["sum", "mean"])
+@pytest.mark.parametrize("rate", [1.0, 0.1])
+def test_fifty_steps_go_the_same_way(frame0, name, normalise, rate):
+    o, query_key, memory_key, what = frame0
+    settings = {"learning_rate": rate, "normalise": normalise, "scale": SCALES[name], "patience": None}
+    history = adapt_keys(query_key, memory_key, *what, 50, **settings)
+    unit = what[2].numel() if normalise == "mean" else 1  # the oracle's losses are sums either way
+    found = torch.tensor([history.object, history.background], dtype=torch.float64).T[:50] * unit
+    found[:, 0] /= history.alpha
+    torch.testing.assert_close(found, o[f"{name}_{normalise}_lr{rate}_traj"], atol=1e-8, rtol=1e-9)
+    if (normalise, rate) == ("sum", 1.0):
+        torch.testing.assert_close(query_key.weight, o[f"{name}_final_wq"], atol=1e-8, rtol=0)
+
+
+# What the adaptation promises -----------------------------------------------------------------------------------------
+
+
+def test_the_paper_s_rate_on_the_summed_loss_loses_and_patience_brings_the_best_state_back(frame0):
+    _, query_key, memory_key, what = frame0
+    settings = {"learning_rate": 1.0, "normalise": "sum"}
+    lost = adapt_keys(copy.deepcopy(query_key), copy.deepcopy(memory_key), *what, **settings, patience=None)
+    assert lost.total[-1] > lost.total[0] and lost.background[-1] < 1e-6 * lost.background[0]
+    before = query_key.weight.clone()
+    kept = adapt_keys(query_key, memory_key, *what, **settings, patience=5)
+    assert kept.best == 0 and len(kept.total) == 6
+    assert torch.equal(query_key.weight, before)
+    better = adapt_keys(query_key, memory_key, *what, learning_rate=0.1)
+    assert better.total[better.best] == min(better.total) < 0.9 * better.total[0]
+
+
+def test_balance_starts_both_losses_equal_and_survives_when_nothing_leaks():
+    torch.testing.assert_close(balance(torch.tensor([2.0, 0.0]), torch.tensor([3.0, 3.0])), torch.tensor([1.5, 1.0]))
+
+
+def test_objects_are_balanced_one_by_one_and_their_losses_summed(frame0):
+    _, query_key, memory_key, (fq, fr, mask) = frame0
+    fr2, mask2 = fr.flip(1), mask.flip(2)
+    one, two = (
+        adapt_keys(query_key, memory_key, fq, features, m, steps=0) for features, m in ((fr, mask), (fr2, mask2))
+    )
+    both = adapt_keys(query_key, memory_key, fq, torch.cat([fr, fr2]), torch.cat([mask, mask2]), steps=0)
+    torch.testing.assert_close(both.alpha, torch.cat([one.alpha, two.alpha]))
+    assert both.total[0] == pytest.approx(one.total[0] + two.total[0])
+    assert both.object[0] == pytest.approx(both.background[0])
+
+
+@pytest.mark.parametrize(
+    ("tune", "moved"), [("both", {"query", "memory"}), ("query", {"query"}), ("memory", {"memory"})]
+)
+def test_only_the_convolutions_asked_for_are_tuned(frame0, tune, moved):
+    _, query_key, memory_key, what = frame0
+    convs = {"query": query_key, "memory": memory_key}
+    before = copy.deepcopy(convs)
+    adapt_keys(*convs.values(), *what, steps=3, tune=tune)
+    for end, conv in convs.items():
+        for p, old in zip(conv.parameters(), before[end].parameters(), strict=True):
+            still = torch.allclose(p, old, atol=1e-12, rtol=0)  # the memory's bias shifts whole rows of A: no gradient
+            assert still == (end not in moved or (end == "memory" and p.ndim == 1))
+            assert not p.requires_grad and p.grad is None
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"optimizer": "lbfgs"}, "sgd, adam"),
+        ({"tune": "all"}, "both, query, memory"),
+        ({"normalise": "max"}, "mean, sum"),
+        ({"alpha": "same"}, "'balanced' or a number"),
+        ({"learning_rate": 0.0}, "above 0"),
+        ({"steps": -1}, "not negative"),
+    ],
+)
+def test_settings_that_cannot_be_are_told_before_anything_runs(wrong, says):
+    with pytest.raises(ValueError, match=says):
+        make_tracker("matching+context", net=MatchingNet(), **wrong)
+
+
+# The tracker ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def net():
+    return load_weights(MatchingNet(), "matching")
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return creatures.generate(3, "twins", "val", (64, 64), 4)
+
+
+def test_the_tracker_changes_the_two_key_convolutions_and_nothing_else(net, clip):
+    given = copy.deepcopy(net.state_dict())
+    tracker = make_tracker("matching+context", net=net, device="cpu", steps=3)
+    tracker.start(clip.frames[0], clip.first_mask)
+    assert all(torch.equal(value, given[name]) for name, value in net.state_dict().items())
+    changed = {name for name, value in tracker.net.state_dict().items() if not torch.equal(value, given[name])}
+    assert {"query_key.weight", "query_key.bias", "memory_key.weight"} <= changed
+    assert changed <= {f"{end}_key.{part}" for end in ("query", "memory") for part in ("weight", "bias")}
+
+
+@pytest.mark.parametrize("memory", ["first", "every+last"])
+def test_frame_0_is_remembered_with_the_adapted_keys_and_no_step_is_the_plain_matcher(net, clip, memory):
+    def masks(name, **settings):
+        tracker = make_tracker(name, net=net, device="cpu", memory=memory, **settings)
+        return tracker, torch.stack([p for *_, p in segment(tracker, clip) if p is not None])
+
+    plain, expected = masks("matching")
+    _, same = masks("matching+context", steps=0)
+    torch.testing.assert_close(same, expected)
+    tuned, other = masks("matching+context", steps=3, learning_rate=1.0, patience=None)
+    assert (other - expected).abs().max() > 1e-4
+    assert not torch.allclose(tuned.memories[0].frames[0][0], plain.memories[0].frames[0][0])
+    torch.testing.assert_close(tuned.memories[0].frames[0][1], plain.memories[0].frames[0][1])
+
+
+def test_every_clip_starts_from_the_generic_keys(net, clip):
+    tracker = make_tracker("matching+context", net=net, device="cpu", steps=3)
+    first = torch.stack([p for *_, p in segment(tracker, clip) if p is not None])
+    for _ in segment(tracker, creatures.generate(4, "easy", "val", (64, 64), 2)):
+        pass
+    again = torch.stack([p for *_, p in segment(tracker, clip) if p is not None])
+    assert torch.equal(first, again)
+    assert tracker.history.object[0] == pytest.approx(tracker.history.background[0], rel=1e-4)

@@ -1,7 +1,5 @@
 """Matching with a memory: the equations, held to the authors' implementations and to their plain meaning."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -17,13 +15,6 @@ from vosnb.methods.matching import (
     read_memory,
     soft_aggregate,
 )
-
-ORACLES = Path(__file__).parent / "oracles"
-
-
-@pytest.fixture
-def oracle():
-    return lambda name: {k: torch.as_tensor(v) for k, v in np.load(ORACLES / f"{name}.npz").items()}
 
 
 def flat(x):

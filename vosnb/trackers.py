@@ -7,6 +7,7 @@
 `segment(tracker, clip)` does this for a whole clip.
 """
 
+import copy
 import difflib
 import functools
 import inspect
@@ -16,9 +17,11 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from vosnb.clips import Clip
 from vosnb.features import STRIDE, default_device, load_weights, to_image
+from vosnb.methods.context import History, adapt_keys, check_settings
 from vosnb.methods.matching import MatchingNet, Memory, read_flat, soft_aggregate
 
 VOID = 255
@@ -172,14 +175,19 @@ class MatchingTracker(Tracker):
     def _add(self, frame, mask, ids):
         image = self._fit(frame)
         masks = torch.stack([torch.from_numpy(mask == k) for k in ids])[:, None].float().to(self.device)
+        masks = resize(masks, image.shape[-2:])
+        if not self.memories:
+            self._adapt(image, masks)
         self.memories.append(self.new_memory())
         self.groups.append(len(ids))
-        self._remember(self.memories[-1], image, resize(masks, image.shape[-2:]))
+        self._remember(self.memories[-1], image, masks)
+
+    def _adapt(self, image: torch.Tensor, masks: torch.Tensor) -> None:
+        """What a method learns from the first frame (1, 3, h, w) and its masks (K, 1, h, w): here nothing."""
 
     def _remember(self, memory: Memory, image: torch.Tensor, masks: torch.Tensor, others=0.0) -> None:
         """Encode the image once for each of the masks (K, 1, h, w); others (1, 1, h, w): what other groups occupy."""
-        rest = (masks.sum(0, keepdim=True) - masks + others).clamp(0, 1)
-        memory.add(*self.net.encode_memory(image.expand(len(masks), -1, -1, -1), masks, rest))
+        memory.add(*self.net.encode_memory(*reference(image, masks, others)))
 
     def _step(self, frame):
         image = self._fit(frame)
@@ -198,6 +206,60 @@ class MatchingTracker(Tracker):
         return resize(p[None], frame.shape[:2])[0]
 
 
+class ContextTracker(MatchingTracker):
+    """`matching` whose two key convolutions are tuned on the first frame of each clip (S0 sections 3.3 and 4).
+
+    steps .. patience: see `vosnb.methods.context.adapt_keys`; the other settings are those of `matching`. Objects that
+    join later are remembered with the keys as they are then. `history` tells what the last adaptation did.
+    """
+
+    def __init__(
+        self,
+        steps: int = 50,
+        learning_rate: float = 0.1,
+        alpha: float | str = "balanced",
+        normalise: str = "mean",
+        optimizer: str = "sgd",
+        tune: str = "both",
+        patience: int | None = 10,
+        **matching,
+    ):
+        super().__init__(**matching)
+        self.net = copy.deepcopy(self.net)  # other trackers may share the one that was given
+        self.generic = copy.deepcopy(nn.ModuleList([self.net.query_key, self.net.memory_key]))
+        self.settings = {
+            "steps": steps,
+            "learning_rate": learning_rate,
+            "alpha": alpha,
+            "normalise": normalise,
+            "optimizer": optimizer,
+            "tune": tune,
+            "patience": patience,
+        }
+        check_settings(**self.settings)
+        self.history: History | None = None
+
+    def _reset(self):
+        super()._reset()
+        self.net.query_key, self.net.memory_key = copy.deepcopy(self.generic)
+
+    def _adapt(self, image, masks):
+        query_features = self.net.query_encoder(image)[-1]
+        memory_features = self.net.memory_encoder(*reference(image, masks))
+        cells = F.avg_pool2d(masks, STRIDE)[:, 0]
+        keys = self.net.query_key, self.net.memory_key
+        self.history = adapt_keys(*keys, query_features, memory_features, cells, **self.settings)
+
+
+def reference(image: torch.Tensor, masks: torch.Tensor, others=0.0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """What the memory encoder takes for K objects in one image (1, 3, h, w): the image K times, masks, all the others.
+
+    masks: (K, 1, h, w); others: what objects that are not among these K occupy, (1, 1, h, w).
+    """
+    rest = (masks.sum(0, keepdim=True) - masks + others).clamp(0, 1)
+    return image.expand(len(masks), -1, -1, -1), masks, rest
+
+
 def resize(x: torch.Tensor, size) -> torch.Tensor:
     """Bring maps (B, C, h, w) to another size; averaged when shrinking, so that thin things do not vanish."""
     if tuple(x.shape[-2:]) == tuple(size):
@@ -209,6 +271,7 @@ TRACKERS: dict[str, Callable[..., Tracker]] = {
     "still": StillTracker,
     "histogram": HistogramTracker,
     "matching": MatchingTracker,
+    "matching+context": ContextTracker,
 }
 
 
@@ -217,13 +280,26 @@ def tracker_names() -> list[str]:
     return list(TRACKERS)
 
 
+def settings_of(tracker: Callable) -> list[str]:
+    """The settings that a tracker takes: its own, and where it hands on others (`**`), those of the class below it."""
+    if not inspect.isclass(tracker):
+        return list(inspect.signature(tracker).parameters)
+    names = []
+    for kind in tracker.__mro__:
+        own = inspect.signature(kind).parameters.values()
+        names += [p.name for p in own if p.kind is not p.VAR_KEYWORD and p.name not in names]
+        if all(p.kind is not p.VAR_KEYWORD for p in own):
+            break
+    return names
+
+
 def make_tracker(name: str, **settings) -> Tracker:
     """A tracker by its name, with settings; raises ValueError on a name or a setting that it does not know."""
     if name not in TRACKERS:
         close = difflib.get_close_matches(name, TRACKERS, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise ValueError(f"there is no tracker {name!r}: choose from {', '.join(TRACKERS)}.{hint}")
-    known = inspect.signature(TRACKERS[name]).parameters
+    known = settings_of(TRACKERS[name])
     if unknown := [key for key in settings if key not in known]:
         takes = f"it takes {', '.join(known)}" if known else "it takes none"
         raise ValueError(f"tracker {name!r} has no setting {unknown[0]!r}: {takes}.")

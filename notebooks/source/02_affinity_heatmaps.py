@@ -996,7 +996,8 @@ show.figure(
 #   makes *this* clip's individuals different.
 #
 # **Next.** Lesson 03 (to come) adapts the two key convolutions to the clip: a few gradient steps on frame 0, on the two
-# leaks that you have just measured, so that they are plugged before the video begins.
+# leaks that you have just measured. Summed, they are the losses of S0-E3 (`adaptation_losses` in
+# `vosnb/methods/context.py`).
 #
 # **References**
 #

@@ -1,12 +1,18 @@
-"""Where affinity goes: heatmaps of what a frame reads from the object's memory and from the background's (S0 3.2-3.3).
+"""Context adaptation: where affinity leaks between object and background, and keys tuned to stop it (S0 3.2-3.3).
 
-Lesson 02 builds this file step by step. Masks are those of the cells: each cell holds the share of its pixels that lies
-in the object, 0..1 ("downscaled, and mask values are floats", S0 section 3.3).
+Lesson 02 looks at the leaks, lesson 03 builds the rest of this file step by step. Masks are those of the cells: each
+cell holds the share of its pixels that lies in the object, 0..1 ("downscaled, and mask values are floats", S0 3.3).
 
-Shapes: N query cells, M memory cells; leading batch dimensions are allowed.
+Shapes: N query cells, M memory cells, K objects; leading batch dimensions are allowed.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
 import torch
+from torch import nn
+
+from vosnb.methods.matching import affinity
 
 
 def object_heatmap(A: torch.Tensor, memory_mask: torch.Tensor) -> torch.Tensor:
@@ -40,3 +46,139 @@ def affinity_shares(A: torch.Tensor, query_groups: torch.Tensor, memory_groups: 
     """
     given = query_groups @ A @ memory_groups.transpose(-1, -2)
     return given / query_groups.sum(-1, keepdim=True)
+
+
+def adaptation_losses(
+    A: torch.Tensor, query_mask: torch.Tensor, memory_mask: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Affinity where there should be none (S0-E3), as plain sums, the way the paper prints them:
+
+        L_obj = sum_i (1 - m_i) sum_j m_j A_ij          background cells that read from the object
+        L_bg  = sum_i m_i sum_j (1 - m_j) A_ij          object cells that read from the background
+
+    A (..., N, M), query_mask (..., N) and memory_mask (..., M) in 0..1; returns L_obj and L_bg (...). With soft masks
+    neither can be zero: a cell on the border, half object, is charged for matching itself.
+    """
+    L_obj = ((1 - query_mask) * object_heatmap(A, memory_mask)).sum(-1)
+    L_bg = (query_mask * background_heatmap(A, memory_mask)).sum(-1)
+    return L_obj, L_bg
+
+
+def balance(L_obj: torch.Tensor, L_bg: torch.Tensor) -> torch.Tensor:
+    """alpha such that alpha L_obj = L_bg (S0 section 3.3), without gradient; 1 where L_obj is 0 and nothing leaks."""
+    L_obj, L_bg = L_obj.detach(), L_bg.detach()
+    return torch.where(L_obj > 0, L_bg / L_obj.clamp_min(torch.finfo(L_obj.dtype).tiny), torch.ones_like(L_bg))
+
+
+@dataclass
+class History:
+    """What an adaptation did: for every state that was looked at, alpha L_obj and L_bg summed over the objects.
+
+    Entry 0 is the state before the first step, so that n steps give n + 1 entries. best: the entry that was kept.
+    Units: those of the loss that was minimised (see `normalise` of `adapt_keys`).
+    """
+
+    alpha: torch.Tensor = None  # (K,)
+    object: list[float] = field(default_factory=list)
+    background: list[float] = field(default_factory=list)
+    best: int = 0
+
+    @property
+    def total(self) -> list[float]:
+        return [a + b for a, b in zip(self.object, self.background, strict=True)]
+
+
+OPTIMIZERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
+TUNED = ("both", "query", "memory")
+NORMALISATIONS = ("mean", "sum")
+
+
+def check_settings(steps, learning_rate, alpha, normalise, optimizer, tune, patience) -> None:
+    """Raise ValueError, with what is allowed, unless `adapt_keys` can work with these."""
+    for name, value, known in (
+        ("optimizer", optimizer, tuple(OPTIMIZERS)),
+        ("tune", tune, TUNED),
+        ("normalise", normalise, NORMALISATIONS),
+    ):
+        if value not in known:
+            raise ValueError(f"{name}={value!r} is unknown: choose from {', '.join(known)}.")
+    if steps < 0 or learning_rate <= 0 or (patience is not None and patience < 1):
+        raise ValueError(
+            f"steps={steps}, learning_rate={learning_rate}, patience={patience}: steps are not negative, the rate is "
+            "above 0, and patience is at least 1, or None."
+        )
+    if alpha != "balanced" and not (isinstance(alpha, int | float) and alpha >= 0):
+        raise ValueError(f"alpha={alpha!r}: take 'balanced' or a number that is not negative.")
+
+
+def adapt_keys(
+    query_key: nn.Module,
+    memory_key: nn.Module,
+    query_features: torch.Tensor,
+    memory_features: torch.Tensor,
+    masks: torch.Tensor,
+    steps: int = 50,
+    learning_rate: float = 0.1,
+    alpha: float | str = "balanced",
+    normalise: str = "mean",
+    scale: float | None = None,
+    optimizer: str = "sgd",
+    tune: str = "both",
+    patience: int | None = 10,
+    on_step: Callable[[int, torch.Tensor], None] | None = None,
+) -> History:
+    """Tune the two key convolutions, in place, on frame 0 looking into a memory of frame 0 (S0 sections 3.3 and 4).
+
+        L_adapt = sum_k (alpha_k L_obj_k + L_bg_k)           (section 4.3 sums over objects)
+
+    query_key, memory_key: the convolutions, left frozen; nothing else is changed.
+    query_features: (1, C, h, w), what the query encoder sees in frame 0. memory_features: (K, C, h, w), what the memory
+        encoder sees there of each object. masks: (K, h, w) in 0..1, one for each object.
+    steps, learning_rate: the paper has 50 and 1; with which normalisation and optimiser it does not say.
+    alpha: "balanced" (the paper: both losses of an object start equal), or a number.
+    normalise: "mean" divides the losses by the number of query cells, so that a rate means the same on any size of
+        frame; "sum" is S0-E3 to the letter, and collapses at the paper's rate (lesson 03).
+    scale: of the affinity, as there. optimizer: "sgd" or "adam". tune: "both" convolutions, "query" or "memory".
+    patience: stop after so many steps without a new lowest loss, and return to the state that had it; None: run on and
+        keep the last state.
+    on_step: called with the number of steps done and A (K, N, N), before each step and after the last.
+
+    Raises ValueError for settings that do not exist.
+    """
+    check_settings(steps, learning_rate, alpha, normalise, optimizer, tune, patience)
+    tuned = {"both": [query_key, memory_key], "query": [query_key], "memory": [memory_key]}[tune]
+    query_key.requires_grad_(False)
+    memory_key.requires_grad_(False)
+    parameters = [p.requires_grad_(True) for conv in tuned for p in conv.parameters()]
+    descent = OPTIMIZERS[optimizer](parameters, learning_rate)
+    m, history, kept = masks.flatten(1), History(), None
+    query_features, memory_features = query_features.detach(), memory_features.detach()
+    with torch.enable_grad():
+        for step in range(steps + 1):
+            A = affinity(query_key(query_features).flatten(2), memory_key(memory_features).flatten(2), scale)
+            L_obj, L_bg = adaptation_losses(A, m, m)
+            if normalise == "mean":
+                L_obj, L_bg = L_obj / m.shape[-1], L_bg / m.shape[-1]
+            if step == 0:
+                history.alpha = balance(L_obj, L_bg) if alpha == "balanced" else torch.full_like(L_bg, alpha).detach()
+            L_obj, L_bg = (history.alpha * L_obj).sum(), L_bg.sum()
+            history.object.append(L_obj.item())
+            history.background.append(L_bg.item())
+            if on_step:
+                on_step(step, A.detach())
+            total = history.total
+            if step == 0 or total[step] < total[history.best]:
+                history.best, kept = step, [p.detach().clone() for p in parameters]
+            if step == steps or (patience is not None and step - history.best >= patience):
+                break
+            descent.zero_grad()
+            (L_obj + L_bg).backward()
+            descent.step()
+    with torch.no_grad():
+        for p, best in zip(parameters, kept, strict=True):
+            if patience is not None:
+                p.copy_(best)
+            p.requires_grad_(False).grad = None
+    if patience is None:
+        history.best = len(history.object) - 1
+    return history
