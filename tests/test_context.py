@@ -15,6 +15,7 @@ from vosnb.methods.context import (
     background_heatmap,
     balance,
     object_heatmap,
+    read_regrouped,
 )
 from vosnb.methods.matching import MatchingNet, affinity
 from vosnb.trackers import make_tracker, segment
@@ -187,7 +188,7 @@ def clip():
 
 def test_the_tracker_changes_the_two_key_convolutions_and_nothing_else(net, clip):
     given = copy.deepcopy(net.state_dict())
-    tracker = make_tracker("matching+context", net=net, device="cpu", steps=3)
+    tracker = make_tracker("matching+context", net=net, device="cpu", steps=3, within="adapted")
     tracker.start(clip.frames[0], clip.first_mask)
     assert all(torch.equal(value, given[name]) for name, value in net.state_dict().items())
     changed = {name for name, value in tracker.net.state_dict().items() if not torch.equal(value, given[name])}
@@ -195,19 +196,44 @@ def test_the_tracker_changes_the_two_key_convolutions_and_nothing_else(net, clip
     assert changed <= {f"{end}_key.{part}" for end in ("query", "memory") for part in ("weight", "bias")}
 
 
-@pytest.mark.parametrize("memory", ["first", "every+last"])
-def test_frame_0_is_remembered_with_the_adapted_keys_and_no_step_is_the_plain_matcher(net, clip, memory):
+def test_regrouped_reading_takes_h_from_the_adapted_keys_and_the_rest_from_the_generic_ones():
+    r = torch.Generator().manual_seed(0)
+    adapted, generic = ((torch.randn(2, 8, 30, generator=r), torch.randn(2, 8, 20, generator=r)) for _ in range(2))
+    values, mask = torch.randn(2, 5, 20, generator=r), torch.rand(2, 20, generator=r)
+    A, A_adapted = affinity(*generic), affinity(*adapted)
+    h, h_adapted = object_heatmap(A, mask)[..., None], object_heatmap(A_adapted, mask)[..., None]
+    m = mask[:, None]
+    regrouped = A * (m * h_adapted / h + (1 - m) * (1 - h_adapted) / (1 - h))
+    torch.testing.assert_close(regrouped.sum(-1), torch.ones(2, 30))
+    expected = values @ regrouped.transpose(-1, -2)
+    found = read_regrouped(adapted, generic, values, m)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+    hard = (mask > 0.5).float()
+    told = read_regrouped(adapted, generic, hard[:, None], hard[:, None])[:, 0]  # reads the mask itself: it is h'
+    torch.testing.assert_close(told, object_heatmap(A_adapted, hard), atol=1e-5, rtol=1e-4)
+    same = read_regrouped(generic, generic, values, m)
+    torch.testing.assert_close(same, values @ A.transpose(-1, -2), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("within", ["adapted", "generic"])
+@pytest.mark.parametrize("memory", ["first", "every+last", "variation"])
+def test_frame_0_is_remembered_with_the_adapted_keys_and_no_step_is_the_plain_matcher(net, clip, memory, within):
     def masks(name, **settings):
         tracker = make_tracker(name, net=net, device="cpu", memory=memory, **settings)
         return tracker, torch.stack([p for *_, p in segment(tracker, clip) if p is not None])
 
     plain, expected = masks("matching")
-    _, same = masks("matching+context", steps=0)
-    torch.testing.assert_close(same, expected)
-    tuned, other = masks("matching+context", steps=3, learning_rate=1.0, patience=None)
-    assert (other - expected).abs().max() > 1e-4
-    assert not torch.allclose(tuned.memories[0].frames[0][0], plain.memories[0].frames[0][0])
-    torch.testing.assert_close(tuned.memories[0].frames[0][1], plain.memories[0].frames[0][1])
+    _, same = masks("matching+context", steps=0, within=within)
+    if (memory, within) != ("variation", "generic"):  # that picks cells by both keys
+        torch.testing.assert_close(same, expected, atol=1e-4, rtol=0)
+    tuned, other = masks("matching+context", steps=3, learning_rate=1.0, patience=None, within=within)
+    assert (other - expected).abs().max() > 1e-3
+    (key, value), (plain_key, plain_value) = tuned.memories[0].frames[0], plain.memories[0].frames[0]
+    d, v = plain_key.shape[1], plain_value.shape[1]
+    assert not torch.allclose(key[:, :d], plain_key)
+    torch.testing.assert_close(value[:, :v], plain_value)
+    if within == "generic":
+        torch.testing.assert_close(key[:, d:], plain_key)
 
 
 def test_every_clip_starts_from_the_generic_keys(net, clip):

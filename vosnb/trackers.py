@@ -21,7 +21,7 @@ from torch import nn
 
 from vosnb.clips import Clip
 from vosnb.features import STRIDE, default_device, load_weights, to_image
-from vosnb.methods.context import History, adapt_keys, check_settings
+from vosnb.methods.context import History, adapt_keys, check_settings, read_regrouped
 from vosnb.methods.matching import MatchingNet, Memory, read_flat, soft_aggregate
 
 VOID = 255
@@ -195,7 +195,7 @@ class MatchingTracker(Tracker):
         keys = query.key.flatten(2)
         logits = []
         for memory, n in zip(self.memories, self.groups, strict=True):
-            read = read_flat(keys.expand(n, -1, -1), memory.keys, memory.values)
+            read = self._read(keys.expand(n, -1, -1), memory)
             logits.append(self.net.decode(query, read)[:, 0])
         p = soft_aggregate(torch.sigmoid(torch.cat(logits)))
         for memory, masks in zip(self.memories, p[1:, None].split(self.groups), strict=True):
@@ -205,12 +205,18 @@ class MatchingTracker(Tracker):
                 memory.skip()
         return resize(p[None], frame.shape[:2])[0]
 
+    def _read(self, keys: torch.Tensor, memory: Memory) -> torch.Tensor:
+        """What K objects with query keys (K, d, N) read from their memory: (K, v, N)."""
+        return read_flat(keys, memory.keys, memory.values)
+
 
 class ContextTracker(MatchingTracker):
     """`matching` whose two key convolutions are tuned on the first frame of each clip (S0 sections 3.3 and 4).
 
     steps .. patience: see `vosnb.methods.context.adapt_keys`; the other settings are those of `matching`. Objects that
     join later are remembered with the keys as they are then. `history` tells what the last adaptation did.
+    within: which keys find the place inside the object and inside the background, once the adapted ones have decided
+        between the two: "adapted" as in the paper, or "generic" (`vosnb.methods.context.read_regrouped`, and why).
     """
 
     def __init__(
@@ -222,6 +228,7 @@ class ContextTracker(MatchingTracker):
         optimizer: str = "sgd",
         tune: str = "both",
         patience: int | None = 10,
+        within: str = "generic",
         **matching,
     ):
         super().__init__(**matching)
@@ -237,6 +244,9 @@ class ContextTracker(MatchingTracker):
             "patience": patience,
         }
         check_settings(**self.settings)
+        if within not in ("adapted", "generic"):
+            raise ValueError(f"within={within!r} is unknown: choose from adapted, generic.")
+        self.within = within
         self.history: History | None = None
 
     def _reset(self):
@@ -249,6 +259,29 @@ class ContextTracker(MatchingTracker):
         cells = F.avg_pool2d(masks, STRIDE)[:, 0]
         keys = self.net.query_key, self.net.memory_key
         self.history = adapt_keys(*keys, query_features, memory_features, cells, **self.settings)
+        if self.within == "generic":  # from here on one convolution makes both keys, one above the other
+            self.net.query_key, self.net.memory_key = map(side_by_side, keys, self.generic)
+
+    def _remember(self, memory, image, masks, others=0.0):
+        if self.within == "adapted":
+            return super()._remember(memory, image, masks, others)
+        key, value = self.net.encode_memory(*reference(image, masks, others))
+        memory.add(key, torch.cat([value, F.avg_pool2d(masks, STRIDE).flatten(2)], 1))  # the mask is one more value
+
+    def _read(self, keys, memory):
+        if self.within == "adapted":
+            return super()._read(keys, memory)
+        adapted, generic = zip(keys.chunk(2, 1), memory.keys.chunk(2, 1), strict=True)
+        return read_regrouped(adapted, generic, memory.values[:, :-1], memory.values[:, -1:])
+
+
+def side_by_side(first: nn.Conv2d, second: nn.Conv2d) -> nn.Conv2d:
+    """One convolution whose output channels are those of the first, then those of the second."""
+    both = copy.deepcopy(first)
+    both.out_channels += second.out_channels
+    both.weight = nn.Parameter(torch.cat([first.weight, second.weight]), requires_grad=False)
+    both.bias = nn.Parameter(torch.cat([first.bias, second.bias]), requires_grad=False)
+    return both
 
 
 def reference(image: torch.Tensor, masks: torch.Tensor, others=0.0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

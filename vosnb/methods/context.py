@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from vosnb.methods.matching import affinity
+from vosnb.methods.matching import affinity, read_flat
 
 
 def object_heatmap(A: torch.Tensor, memory_mask: torch.Tensor) -> torch.Tensor:
@@ -182,3 +182,30 @@ def adapt_keys(
     if patience is None:
         history.best = len(history.object) - 1
     return history
+
+
+def read_regrouped(
+    adapted: tuple[torch.Tensor, torch.Tensor],
+    generic: tuple[torch.Tensor, torch.Tensor],
+    memory_values: torch.Tensor,
+    memory_mask: torch.Tensor,
+) -> torch.Tensor:
+    """Read with the adapted keys' decision between object and background, and the generic keys' choice inside each.
+
+    S0-E3 charges for reading from the wrong side and for nothing else: keys tuned with it may come to match a leg with
+    a head, as both are object, and the decoder, which paints from what is read, was never trained on that. So
+
+        A'_ij = A_ij h'_i / h_i  for j in the object,   A_ij (1 - h'_i) / (1 - h_i)  elsewhere,
+
+    with A and h of the generic keys and h' of the adapted ones: its rows sum to one, and its heatmap is h'. Ours, not
+    the paper's. Neither A nor A' is ever held (`read_flat`).
+
+    adapted, generic: query keys (..., d, N) and memory keys (..., d, M) each. memory_values (..., v, M), memory_mask
+    (..., 1, M) in 0..1; returns (..., v, N).
+    """
+    h_adapted = read_flat(*adapted, memory_mask)
+    v = memory_values.shape[-2]
+    read = read_flat(*generic, torch.cat([memory_values, memory_values * memory_mask, memory_mask], -2))
+    everything, object, h = read.split([v, v, 1], -2)
+    h = h.clamp(1e-6, 1 - 1e-6)
+    return object * (h_adapted / h) + (everything - object) * ((1 - h_adapted) / (1 - h))
