@@ -58,37 +58,40 @@ class Body:
 
     @cached_property
     def _carried(self) -> list:
-        """(part, the parent that carries it), the parents' own pairs first, since they may be drawn later."""
+        """(parts, the parents that carry them), first the parts that hang on a root, then those that hang on these."""
 
         def depth(index):
             parent = self.parts[index].parent
             return 0 if parent is None else 1 + depth(parent)
 
-        order = sorted(range(len(self.parts)), key=depth)
-        return [(index, self.parts[index].parent) for index in order if self.parts[index].parent is not None]
+        depths, levels = [depth(index) for index in range(len(self.parts))], []
+        for level in range(1, max(depths) + 1):
+            carried = [index for index, other in enumerate(depths) if other == level]
+            levels.append((carried, [self.parts[index].parent for index in carried]))
+        return levels
 
-    def pose(self, t: float, phase: float, vigour: float) -> np.ndarray:
-        """Affine maps (a, b, c, d, e, f), x' = ax + by + c, y' = dx + ey + f, from rest to posed, (6, P)."""
+    def pose(self, t, phase: float, vigour: float) -> np.ndarray:
+        """Affine maps (a, b, c, d, e, f), x' = ax + by + c, y' = dx + ey + f, from rest to posed, (6, T, P).
+
+        t: times (T, 1).
+        """
         rest, swing, rate, start, x, y = self._joints
         angle = rest + vigour * swing * np.sin(rate * self.stride * t + start + phase)
         c, s = np.cos(angle), np.sin(angle)
-        own = np.array((c, -s, x - c * x + s * y, s, c, y - s * x - c * y))
-        if not self._carried:
-            return own
-        maps = own.T.tolist()
-        for index, parent in self._carried:
-            maps[index] = compose(maps[parent], maps[index])
-        return np.array(maps).T
+        maps = np.array((c, -s, x - c * x + s * y, s, c, y - s * x - c * y))
+        for carried, parents in self._carried:
+            maps[..., carried] = compose(maps[..., parents], maps[..., carried])
+        return maps
 
-    def bent(self, x, y, t: float, phase: float, vigour: float, undo: bool = False):
+    def bent(self, x, y, t, phase: float, vigour: float, undo: bool = False):
         """Bend the posed points (arrays x, y), or `undo` the bend; every bend has an exact inverse."""
-        turn = float(self.stride * t + phase)
+        turn = self.stride * t + phase
         size = float(-vigour * self.bend_size if undo else vigour * self.bend_size)
         if self.bend == "wave":  # sideways, growing from the head to the tail
             reach = np.clip(0.55 - x, 0.05, 1.4)
             return x, y + size * reach * np.sin(float(self.bend_number) * x + turn)
         if self.bend == "twist":  # the further out, the more it is turned
-            angle = size * float(np.sin(turn)) * np.sqrt(x * x + y * y)
+            angle = (size * np.sin(turn)).astype(x.dtype) * np.sqrt(x * x + y * y)
             c, s = np.cos(angle), np.sin(angle)
             return c * x - s * y, s * x + c * y
         if self.bend == "wobble":  # the radius depends on the direction

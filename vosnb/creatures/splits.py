@@ -33,8 +33,9 @@ def generate(seed, difficulty="easy", split="train", size=(128, 128), frames=24,
     each object; objects of one group are of one species) and "seen" ({object: training shows such a plan and texture}).
     Raises KnobError, one clear sentence, for an unknown difficulty, split or knob and for values out of range.
     """
-    times = range(frames) if times is None else times
+    times = range(frames) if times is None else list(times)
     scene = compose_scene(seed, difficulty, split, size, frames, **knobs)
+    scene.foresee(times)
     rendered = [scene.frame(t) for t in times]
     return Clip.from_arrays(
         f"{difficulty}-{seed}",
@@ -67,14 +68,15 @@ def _target_is_visible(scene: Scene) -> bool:
 
     The counts ask for a little more than is promised, since they are made at a lower resolution than the masks.
     """
-    total = scene.size[0] * scene.size[1]
+    total, times = scene.size[0] * scene.size[1], np.linspace(0, scene.frames - 1, 7).tolist()
+    scene.foresee(times, 1)
     alone = np.count_nonzero(scene.labels(0, 1, only=0))
     seen = np.bincount(scene.labels(0, 1).ravel(), minlength=len(scene.actors) + 1)[1:]
     if not (0.016 * total < seen[0] < 0.3 * total and seen[0] > 0.62 * alone and seen.min() > 0.001 * total):
         return False
     if scene.hidden_target:
         return True
-    later = [np.count_nonzero(scene.labels(t, 1) == 1) > 0.2 * alone for t in np.linspace(0, scene.frames - 1, 7)[1:]]
+    later = [np.count_nonzero(scene.labels(t, 1) == 1) > 0.2 * alone for t in times[1:]]
     return sum(later) >= 5
 
 
@@ -148,7 +150,9 @@ def _clip(split: str, difficulty: str, number: int, label: int) -> Clip:
 
 @lru_cache(maxsize=8)
 def _scene(what: tuple) -> Scene:
-    return compose_scene(*what)
+    scene = compose_scene(*what)
+    scene.foresee(range(scene.frames))
+    return scene
 
 
 @lru_cache(maxsize=128)  # shared by all clips, so that a long list of them stays small in memory

@@ -101,9 +101,11 @@ def fractal_noise(rng, height: int, width: int, cell: float, octaves: int = 3) -
     """A sum of octaves of value noise, stretched to [0, 1]."""
     total = value_noise(rng, height, width, cell)
     for i in range(1, octaves):
-        total = total + 0.55**i * value_noise(rng, height, width, max(2.0, cell / 2**i))
+        total += 0.55**i * value_noise(rng, height, width, max(2.0, cell / 2**i))
     low, high = float(total.min()), float(total.max())
-    return (total - low) / (high - low + 1e-6)
+    total -= low
+    total /= high - low + 1e-6
+    return total
 
 
 def pattern(rng, family: str, split: str, x, y, frequency: float, angle: float) -> np.ndarray:
@@ -258,4 +260,4 @@ def _clutter(rng, image, colours, y: float, horizon: float):
 
 def _fill(image, points, colour):
     points = np.round(np.asarray(points) * 16).astype(np.int32)
-    cv2.fillPoly(image, [points], np.clip(colour, 0, 255).tolist(), cv2.LINE_AA, 4)
+    cv2.fillPoly(image, [points], [min(max(c, 0.0), 255.0) for c in colour.tolist()], cv2.LINE_AA, 4)
