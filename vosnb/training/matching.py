@@ -132,7 +132,7 @@ def fast_bfloat16(device: torch.device) -> bool:
 
 
 def train(
-    steps: int = 2400,
+    steps: int = 2000,
     batch: int = 6,
     seed: int = 0,
     out: str | Path = WEIGHTS / "matching.safetensors",
