@@ -222,7 +222,7 @@ class ContextTracker(MatchingTracker):
     def __init__(
         self,
         steps: int = 50,
-        learning_rate: float = 0.1,
+        learning_rate: float = 0.3,
         alpha: float | str = "balanced",
         normalise: str = "mean",
         optimizer: str = "sgd",

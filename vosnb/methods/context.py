@@ -118,7 +118,7 @@ def adapt_keys(
     memory_features: torch.Tensor,
     masks: torch.Tensor,
     steps: int = 50,
-    learning_rate: float = 0.1,
+    learning_rate: float = 0.3,
     alpha: float | str = "balanced",
     normalise: str = "mean",
     scale: float | None = None,
