@@ -6,7 +6,7 @@ import click
 
 import vosnb
 
-TRACKER = "still, histogram or matching; with settings as in matching:memory=first:every=3."
+TRACKER = "still, histogram, matching or matching+context; with settings as in matching:memory=first:every=3."
 
 
 class Course(click.Group):
