@@ -272,7 +272,8 @@ class ContextTracker(MatchingTracker):
         if self.within == "adapted":
             return super()._read(keys, memory)
         adapted, generic = zip(keys.chunk(2, 1), memory.keys.chunk(2, 1), strict=True)
-        return read_regrouped(adapted, generic, memory.values[:, :-1], memory.values[:, -1:])
+        values = memory.values  # put together anew each time that one asks
+        return read_regrouped(adapted, generic, values[:, :-1], values[:, -1:])
 
 
 def side_by_side(first: nn.Conv2d, second: nn.Conv2d) -> nn.Conv2d:

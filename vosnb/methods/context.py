@@ -6,7 +6,6 @@ cell holds the share of its pixels that lies in the object, 0..1 ("downscaled, a
 Shapes: N query cells, M memory cells, K objects; leading batch dimensions are allowed.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -125,7 +124,6 @@ def adapt_keys(
     optimizer: str = "sgd",
     tune: str = "both",
     patience: int | None = 10,
-    on_step: Callable[[int, torch.Tensor], None] | None = None,
 ) -> History:
     """Tune the two key convolutions, in place, on frame 0 looking into a memory of frame 0 (S0 sections 3.3 and 4).
 
@@ -141,7 +139,6 @@ def adapt_keys(
     scale: of the affinity, as there. optimizer: "sgd" or "adam". tune: "both" convolutions, "query" or "memory".
     patience: stop after so many steps without a new lowest loss, and return to the state that had it; None: run on and
         keep the last state.
-    on_step: called with the number of steps done and A (K, N, N), before each step and after the last.
 
     Raises ValueError for settings that do not exist.
     """
@@ -151,7 +148,7 @@ def adapt_keys(
     memory_key.requires_grad_(False)
     parameters = [p.requires_grad_(True) for conv in tuned for p in conv.parameters()]
     descent = OPTIMIZERS[optimizer](parameters, learning_rate)
-    m, history, kept = masks.flatten(1), History(), None
+    m, history, kept, lowest = masks.flatten(1), History(), None, torch.inf
     query_features, memory_features = query_features.detach(), memory_features.detach()
     with torch.enable_grad():
         for step in range(steps + 1):
@@ -160,15 +157,13 @@ def adapt_keys(
             if normalise == "mean":
                 L_obj, L_bg = L_obj / m.shape[-1], L_bg / m.shape[-1]
             if step == 0:
-                history.alpha = balance(L_obj, L_bg) if alpha == "balanced" else torch.full_like(L_bg, alpha).detach()
+                history.alpha = balance(L_obj, L_bg) if alpha == "balanced" else torch.full_like(L_bg, alpha)
             L_obj, L_bg = (history.alpha * L_obj).sum(), L_bg.sum()
             history.object.append(L_obj.item())
             history.background.append(L_bg.item())
-            if on_step:
-                on_step(step, A.detach())
-            total = history.total
-            if step == 0 or total[step] < total[history.best]:
-                history.best, kept = step, [p.detach().clone() for p in parameters]
+            total = L_obj.item() + L_bg.item()
+            if step == 0 or patience is None or total < lowest:
+                lowest, history.best, kept = total, step, [p.detach().clone() for p in parameters]
             if step == steps or (patience is not None and step - history.best >= patience):
                 break
             descent.zero_grad()
@@ -176,11 +171,8 @@ def adapt_keys(
             descent.step()
     with torch.no_grad():
         for p, best in zip(parameters, kept, strict=True):
-            if patience is not None:
-                p.copy_(best)
+            p.copy_(best)
             p.requires_grad_(False).grad = None
-    if patience is None:
-        history.best = len(history.object) - 1
     return history
 
 
