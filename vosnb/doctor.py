@@ -308,6 +308,7 @@ def _echo(channels, code: str) -> float:
             json.dumps({"channel": "shell", "header": header, "parent_header": {}, "metadata": {}, "content": content})
         )
 
+    # The kernel is done when it says "idle": its reply comes through another channel and may overtake the widget.
     send("execute_request", {"code": code, "silent": False, "store_history": False})
     start = 0.0
     while True:
@@ -315,7 +316,8 @@ def _echo(channels, code: str) -> float:
         kind, content = message["msg_type"], message["content"]
         if kind == "error":
             raise Trouble(f"a widget cannot be made in the kernel ({content['ename']}: {content['evalue']})", REINSTALL)
-        if kind == "execute_reply" and not start:
+        done = kind == "status" and content["execution_state"] == "idle"
+        if done and message["parent_header"].get("msg_type") == "execute_request" and not start:
             raise Trouble("the kernel made a widget but told the browser nothing about it", REINSTALL)
         data = content.get("data", {})
         if kind == "comm_open" and data.get("state", {}).get("_model_module") == "anywidget":

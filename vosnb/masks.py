@@ -5,6 +5,7 @@ An index mask is an (H, W) uint8 array: 0 is background, 1..K are the objects, 2
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -27,7 +28,7 @@ def palette() -> np.ndarray:
 
 def object_ids(mask: np.ndarray) -> list[int]:
     """The object ids in a mask, without background and void."""
-    counts = np.bincount(mask.ravel(), minlength=256)
+    counts = cv2.calcHist([np.ascontiguousarray(mask, np.uint8)], [0], None, [256], [0, 256]).ravel()
     return [int(k) for k in np.flatnonzero(counts[1:VOID]) + 1]
 
 

@@ -144,15 +144,19 @@ def oval(x, y, rx, ry, n: int = 20) -> np.ndarray:
     return np.stack([x + rx * np.cos(turns), y + ry * np.sin(turns)], -1)
 
 
+_turns = np.linspace(-np.pi / 2, np.pi / 2, 6)[:, None]
+HALF_TURN = np.cos(_turns), np.sin(_turns)
+
+
 def limb(x0, y0, x1, y1, w0, w1) -> np.ndarray:
     """A rounded, tapering limb between two points, with widths w0 and w1 at its ends."""
     along = np.array([x1 - x0, y1 - y0], np.float64)
     along /= np.hypot(*along)
     across = np.array([-along[1], along[0]])
     start, end = np.array([x0, y0]), np.array([x1, y1])
-    turns = np.linspace(-np.pi / 2, np.pi / 2, 6)
-    far = end + w1 / 2 * (np.cos(turns)[:, None] * along + np.sin(turns)[:, None] * across)
-    near = start + w0 / 2 * (-np.cos(turns)[:, None] * along - np.sin(turns)[:, None] * across)
+    c, s = HALF_TURN
+    far = end + w1 / 2 * (c * along + s * across)
+    near = start + w0 / 2 * (-c * along - s * across)
     return np.concatenate([far, near])
 
 

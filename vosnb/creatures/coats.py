@@ -68,9 +68,9 @@ class Coat:
             colour = np.float32([[[38]], [[36]], [[40]]])
         else:
             colour = self.tones[part.tone] * grain[y0:y1, x0:x1]
-        patch = np.clip(colour * (part.shade * lit), 0, 255).astype(np.uint8)
+        red, green, blue = colour * (part.shade * lit)
         corner = (float(low[0] + x0 / self.density), float(low[1] + y0 / self.density))
-        return cv2.merge([*patch, patch[0]]), corner
+        return textures.pixels([red, green, blue, red]), corner
 
     def _paint(self, patch, corner, x, y, radius, tone):
         """An eye, or a dark disc, at (x, y) in body lengths."""

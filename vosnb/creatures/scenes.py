@@ -19,10 +19,10 @@ from vosnb.creatures.coats import Coat
 
 SUPERSAMPLING = 2
 GRID = 16  # outlines are rounded to this fraction of a subpixel
-TEXELS, GROUND_TEXELS = 1.75, 1.25  # texture pixels per frame pixel, of coats and of the ground
+TEXELS, GROUND_TEXELS = 1.75, 1.0  # texture pixels per frame pixel, of coats and of the ground
 MARGIN = 0.3  # ground painted beyond the frame, in frame heights; further out it is mirrored
 FOREGROUND = 1.15  # occluders shift this much more than the creatures when the camera pans
-BEYOND = {"borderMode": cv2.BORDER_REPLICATE}  # what is beyond a painted patch looks like its edge
+BEYOND = cv2.BORDER_REPLICATE  # a bend may reach beyond a painted patch by a little: it looks like its edge there
 
 
 class Actor:
@@ -120,14 +120,15 @@ class Outlines:
             u, v = np.arange(x0, x1, dtype=np.float32)[None], np.arange(y0, y1, dtype=np.float32)[:, None]
             a, b, c, d, e, f = inverse(self.to_screen[row])
             u, v = body.bent(a * u + (b * v + c), d * u + (e * v + f), self.t[row], self.phase, self.vigour, undo=True)
+            unbent = cv2.merge([u, v])
         for index, (left, top, right, bottom) in shown:
             patch, _ = coat.patches[index]
             if body.bend:
-                part = slice(top - y0, bottom - y0), slice(left - x0, right - x0)
-                colours = cv2.remap(patch, *apply(back[index], u[part], v[part]), cv2.INTER_LINEAR, **BEYOND)
+                places = cv2.transform(unbent[top - y0 : bottom - y0, left - x0 : right - x0], back[index])
+                colours = cv2.remap(patch, places, None, cv2.INTER_NEAREST, borderMode=BEYOND)
             else:
-                flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-                colours = cv2.warpAffine(patch, back[index], (right - left, bottom - top), flags=flags, **BEYOND)
+                flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+                colours = cv2.warpAffine(patch, back[index], (right - left, bottom - top), flags=flags)
             seen = parts[top:bottom, left:right] == first + index
             cv2.copyTo(colours, seen.view(np.uint8), image[top:bottom, left:right])
 
@@ -136,11 +137,9 @@ class Outlines:
         if self._back_maps is None:
             back = coat.density * np.array(inverse(self._maps))
             back[2::3] -= coat.corners[:, None]
-            if self.body.bend:
-                self._back_maps = back.transpose(1, 2, 0).tolist()
-            else:
+            if not self.body.bend:
                 back[2::3] += back[::3] * self._low[0] + back[1::3] * self._low[1]
-                self._back_maps = back.transpose(1, 2, 0).reshape(*back.shape[1:], 2, 3)
+            self._back_maps = back.transpose(1, 2, 0).reshape(*back.shape[1:], 2, 3)
         return self._back_maps
 
 
@@ -407,16 +406,16 @@ class Scene:
         )
         self.smear = rng.uniform(0, knobs.blur) * height / 128 * SUPERSAMPLING
         self.defocus = 0.5 * rng.uniform(0, knobs.blur) * height / 128
-        noise, grain = rng.uniform(0, knobs.noise), rng.standard_normal((height + 64, width + 64, 1), dtype=np.float32)
-        tint = rng.uniform(0, 0.5) * rng.standard_normal((height + 64, width + 64, 3), dtype=np.float32)
+        noise, grain = rng.uniform(0, knobs.noise), rng.standard_normal((height + 32, width + 32, 1), dtype=np.float32)
+        tint = rng.uniform(0, 0.5) * rng.standard_normal((height + 32, width + 32, 3), dtype=np.float32)
         tint += grain
         tint *= noise
-        self.noise = tint.reshape(height + 64, -1)
-        self.noise_seed = int(rng.integers(1 << 30))
+        self.noise = tint
+        self.noise_spots = rng.integers(0, 32, (251, 2)).tolist()  # where each moment cuts its noise out of it
         self.painted = True
 
     def _shadow(self, image, to_screen, foot):
-        """A soft dark ellipse on the ground under a standing creature."""
+        """A soft dark ellipse on the ground under a standing creature; to_screen: to pixels of `image`."""
         a, b, c, d, e, f = to_screen
         x, y = c + foot * b, f + foot * abs(e)
         rx, ry = 0.5 * math.hypot(a, d), 0.11 * math.hypot(b, e)
@@ -438,21 +437,22 @@ class Scene:
         height, width = self.size
         moments, row = self._moment(t, SUPERSAMPLING)
         zoom, c, s, dx, dy = moments.camera[row]
-        # canvas pixel = supersampling * (zoom * roll * (ground texel / texels + pan - ground centre) + frame centre)
-        z, n = zoom * SUPERSAMPLING, SUPERSAMPLING / 2
+        # frame pixel = zoom * roll * (ground texel / texels + pan - ground centre) + frame centre
         x = self.parallax * dx * height - self.ground.shape[1] / (2 * GROUND_TEXELS)
         y = self.parallax * dy * height - self.ground.shape[0] / (2 * GROUND_TEXELS)
-        k = z / GROUND_TEXELS
+        k = zoom / GROUND_TEXELS
         matrix = np.array(
-            [[k * c, -k * s, z * (c * x - s * y) + n * width], [k * s, k * c, z * (s * x + c * y) + n * height]]
+            [[k * c, -k * s, zoom * (c * x - s * y) + width / 2], [k * s, k * c, zoom * (s * x + c * y) + height / 2]]
         )
+        image = cv2.warpAffine(self.ground, matrix, (width, height), borderMode=cv2.BORDER_REFLECT_101)
+        for (body, label, _), outlines in zip(self._bodies, moments.outlines, strict=True):
+            if label and body.stands:
+                self._shadow(image, [value / SUPERSAMPLING for value in outlines.to_screen[row]], body.foot)
         size = (SUPERSAMPLING * width, SUPERSAMPLING * height)
-        image = cv2.warpAffine(self.ground, matrix, size, borderMode=cv2.BORDER_REFLECT_101)
+        image = cv2.resize(image, size, interpolation=cv2.INTER_NEAREST)  # the ground has no edges to be drawn finely
         parts = self._parts(moments, row)
         coats = [*(self.coats[index] for index in self.order), *self.occluder_coats]
-        for (body, label, first), outlines, coat in zip(self._bodies, moments.outlines, coats, strict=True):
-            if label and body.stands:
-                self._shadow(image, outlines.to_screen[row], body.foot)
+        for (_, _, first), outlines, coat in zip(self._bodies, moments.outlines, coats, strict=True):
             outlines.paint(image, parts, row, first, coat)
         mask = settle(cv2.LUT(parts, self._label_of_part))
         image = cv2.resize(self._smeared(image, moments.speed[row]), (width, height), interpolation=cv2.INTER_AREA)
@@ -483,30 +483,26 @@ class Scene:
     def _exposed(self, image, mask, t, places):
         """Light and sensor: exposure and colour cast, moving shade, light on each creature's side, noise."""
         height, width = mask.shape
-        strength, across, down, speed = self.shade
+        strength, wide, tall, speed = self.shade
         x, y = self._rulers
-        light = 1 + strength * np.sin(across * x + (down * y + speed * t))
-        slopes = np.zeros_like(light)
-        for index, (actor, (cx, cy)) in enumerate(zip(self.actors, places, strict=True)):
+        a, b = wide * x, tall * y + speed * t
+        waves = np.hstack([np.cos(b), np.sin(b)]) @ np.vstack([np.sin(a), np.cos(a)])  # sin(a + b), by the sum formula
+        light = 1 + strength * waves
+        sides = np.zeros((3, 256), np.float32)  # of each label: a slope across, one down, and an offset
+        for label, (actor, (cx, cy)) in enumerate(zip(self.actors, places, strict=True), 1):
             amount, angle, turn = actor.light
-            reach = 1.1 * actor.scale
-            x0, x1 = (int(min(max((cx + side * reach) * height, 0), width)) for side in (-1, 1))
-            y0, y1 = (int(min(max((cy + side * reach) * height, 0), height)) for side in (-1, 1))
-            if x0 < x1 and y0 < y1:
-                amount, angle = amount / actor.scale, angle + turn * t
-                slope = amount * math.cos(angle) * (x[:, x0:x1] - cx) + amount * math.sin(angle) * (y[y0:y1] - cy)
-                seen = mask[y0:y1, x0:x1] == index + 1
-                cv2.copyTo(slope, seen.view(np.uint8), slopes[y0:y1, x0:x1])
-        light *= 1 + np.clip(slopes, -0.5, 0.5)
+            amount, angle = amount / actor.scale, angle + turn * t
+            slope = amount * math.cos(angle), amount * math.sin(angle)
+            sides[:, label] = *slope, -slope[0] * cx - slope[1] * cy
+        across, down, offset = (cv2.LUT(mask, side) for side in sides)
+        slopes = across * x + down * y + offset
+        light *= 1 + np.minimum(np.maximum(slopes, -0.5), 0.5)
         gain = np.exp(self.gain * (np.sin(0.13 * t + self.gain_phase) - np.sin(self.gain_phase)))
         gain = np.minimum(gain, 1.35).astype(np.float32)
-        spot = np.random.default_rng([self.noise_seed, int(round(16 * t))]).integers(0, 64, 2)
-        image = image.reshape(height, -1) * _spread(light, 3)
-        image *= np.tile(gain, width)
-        image += self.noise[spot[0] : spot[0] + height, 3 * spot[1] : 3 * (spot[1] + width)]
-        cv2.threshold(image, 0, 0, cv2.THRESH_TOZERO, dst=image)  # a clip, several times as fast as numpy's
-        cv2.threshold(image, 255, 0, cv2.THRESH_TRUNC, dst=image)
-        return image.astype(np.uint8).reshape(height, width, 3)
+        top, left = self.noise_spots[round(16 * t) % len(self.noise_spots)]
+        image = image * cv2.merge([light * channel for channel in gain.tolist()])
+        noise = self.noise[top : top + height, left : left + width]
+        return cv2.add(image, noise, dtype=cv2.CV_8U)  # rounds, and stops at 0 and 255
 
 
 def _spread(plane, channels: int) -> np.ndarray:
@@ -522,6 +518,7 @@ def _ramp(x):
 
 def settle(labels: np.ndarray) -> np.ndarray:
     """From 2 x 2 subpixel labels to a mask: the second smallest of the four, so a label that covers three wins."""
-    low, high = np.minimum(labels[::2], labels[1::2]), np.maximum(labels[::2], labels[1::2])
-    a, b, c, d = low[:, ::2], low[:, 1::2], high[:, ::2], high[:, 1::2]
-    return np.minimum(np.maximum(a, b), np.minimum(c, d))
+    height, width = labels.shape
+    low, high = cv2.min(labels[::2], labels[1::2]), cv2.max(labels[::2], labels[1::2])
+    (a, b), (c, d) = (cv2.split(pairs.reshape(height // 2, width // 2, 2)) for pairs in (low, high))
+    return cv2.min(cv2.max(a, b), cv2.min(c, d))

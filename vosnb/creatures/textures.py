@@ -86,11 +86,19 @@ def jitter(rng, colour, hue=0.02, saturation=0.05, value=0.06):
     )
 
 
+def pixels(planes) -> np.ndarray:
+    """From C planes of numbers to an image (H, W, C) uint8: rounded, with what is too bright at 255."""
+    return cv2.convertScaleAbs(cv2.merge([np.maximum(plane, 0) for plane in planes]))
+
+
 # Patterns -----------------------------------------------------------------------------------------------------------
 
 
 def value_noise(rng, height: int, width: int, cell: float) -> np.ndarray:
     """Smooth noise in about [0, 1], (height, width) float32; `cell` is the size of its features in pixels."""
+    if cell >= 8:  # smooth enough to be drawn at half the size
+        half = value_noise(rng, (height + 1) // 2, (width + 1) // 2, cell / 2)
+        return cv2.resize(half, (width, height), interpolation=cv2.INTER_LINEAR)
     rows, columns = int(height / cell) + 3, int(width / cell) + 3
     grid = rng.random((rows, columns), dtype=np.float32)
     size = (max(width, int(columns * cell)), max(height, int(rows * cell)))
@@ -162,11 +170,11 @@ def background(rng, split: str, height: int, width: int, palette, knobs) -> np.n
         horizon = rng.uniform(0.25, 0.5) if rng.random() < 0.6 else 0.0
         paint = _water if rng.random() < 0.25 else _land
         image = paint(rng, height, width, colours[..., None, None], int(horizon * height))
-    image = cv2.merge(list(np.clip(image, 0, 255).astype(np.float32, copy=False)))
+    image = pixels(image)
     for y in np.sort(rng.uniform(horizon + 0.02, 1, rng.poisson(knobs.clutter * 40 * width / height))):
         _clutter(rng, image, colours, y, horizon)
     focus = rng.uniform(0, 0.35 + knobs.blur) * height / 200
-    return (cv2.GaussianBlur(image, (0, 0), focus) if focus > 0.3 else image).astype(np.uint8)
+    return cv2.GaussianBlur(image, (0, 0), focus) if focus > 0.3 else image
 
 
 def _photo_ground(rng, split, height, width, colours, knobs):
