@@ -106,6 +106,7 @@ def bench(trackers, dataset, split, objects, file, limit):
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint of a run that was stopped.")
 @click.option("--start-from", help="Weights to begin with: a name or a file.")
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="At the start of the schedule.")
+@click.option("--same-species", type=click.FloatRange(0, 1), help="Share of clips with look-alikes; default 0.125.")
 def train(what, seed, resume, **given):
     """Train the weights of WHAT on generated clips."""
     from vosnb.training import matching

@@ -40,9 +40,12 @@ class Samples(Dataset):
     is told where the other one is. A pure function of seed and i, so that a resumed run sees what it would have seen.
     """
 
-    def __init__(self, seed: int, count: int, small: int = 0):
-        """count: of all samples; small: how many of them, the first ones, are shrunk to SMALL pixels."""
-        self.seed, self.count, self.small = seed, count, small
+    def __init__(self, seed: int, count: int, small: int = 0, **knobs):
+        """count: of all samples; small: how many of them, the first ones, are shrunk to SMALL pixels.
+
+        knobs: fields of `creatures.Knobs` to turn in the training mixture, e.g. `same_species=0` for no look-alikes.
+        """
+        self.seed, self.count, self.small, self.knobs = seed, count, small, knobs
         self.clip = lru_cache(POOL + 1)(self._clip)
 
     def __len__(self) -> int:
@@ -51,7 +54,8 @@ class Samples(Dataset):
     def _clip(self, n: int) -> tuple[np.ndarray, np.ndarray]:
         rng = np.random.default_rng([self.seed, 0, n])
         times = sorted(rng.choice(FRAMES, DRAWN, replace=False).tolist())
-        clip = creatures.generate(int(rng.integers(2**31)), "train", "train", (SIZE, SIZE), FRAMES, times=times)
+        seed = int(rng.integers(2**31))
+        clip = creatures.generate(seed, "train", "train", (SIZE, SIZE), FRAMES, times=times, **self.knobs)
         return np.stack(list(clip.frames)), np.stack(list(clip.masks))
 
     def __getitem__(self, i: int) -> tuple[np.ndarray, np.ndarray, bool]:
@@ -141,13 +145,16 @@ def train(
     device: str | torch.device | None = None,
     start_from: str | Path | None = None,
     learning_rate: float = LEARNING_RATE,
+    **knobs,
 ) -> Path:
     """Train the matcher and write its weights; under half an hour on two cores for the default number of steps.
 
     The shipped weights had more of them: data/weights/README.md. A checkpoint is kept under build/training/ every
     CHECKPOINT_EVERY steps; `resume=True` goes on from it and ends where the uninterrupted run would have ended.
-    start_from: name or file of weights to begin with. Raises FileNotFoundError when there is nothing to resume.
+    start_from: name or file of weights to begin with. knobs: turned in the training mixture, as for `Samples`.
+    Raises FileNotFoundError when there is nothing to resume, KnobError for a knob that does not exist.
     """
+    creatures.TRAINING.turned(**knobs)  # wrong ones are told now, not by a worker
     device = torch.device(device) if device else default_device()
     torch.manual_seed(seed)
     torch.set_num_threads(1 if device.type == "cpu" else torch.get_num_threads())
@@ -177,7 +184,7 @@ def train(
         torch.save(state | {"done": done, "minutes": minutes + (time.time() - began) / 60}, half_written)
         half_written.replace(checkpoint)
 
-    samples = Samples(seed, steps * batch, small=int(steps * SMALL_SHARE) * batch)
+    samples = Samples(seed, steps * batch, small=int(steps * SMALL_SHARE) * batch, **knobs)
     samples = torch.utils.data.Subset(samples, range(done * batch, steps * batch))
     ahead = {"worker_init_fn": worker_init, "prefetch_factor": 8} if workers else {}
     loader = DataLoader(samples, batch, num_workers=workers, **ahead)
@@ -204,5 +211,6 @@ def train(
     card = {"network": "MatchingNet", "seed": seed, "steps": steps, "batch": batch, "minutes": f"{minutes:.0f}"}
     if start_from:
         card["start_from"] = Path(start_from).name
+    card |= {name: str(value) for name, value in knobs.items()}
     save_weights(average.module, Path(out), **card)
     return Path(out)
