@@ -156,8 +156,13 @@ def bench(
 
 def _makers(trackers) -> dict[str, tuple[Callable[[], Tracker], dict]]:
     """{spec: (function that makes the tracker, its settings)}."""
-    if isinstance(trackers, Mapping):
-        return {spec: (make, {}) for spec, make in trackers.items()}
+    if isinstance(trackers, Mapping):  # of a partial function, the settings can be seen and are part of what is kept
+        given = {spec: getattr(make, "keywords", {}) for spec, make in trackers.items()}
+        plain = (bool, int, float, str, type(None))
+        return {
+            spec: (make, {k: v for k, v in given[spec].items() if isinstance(v, plain)})
+            for spec, make in trackers.items()
+        }
     specs = [spec.strip() for spec in (trackers.split(",") if isinstance(trackers, str) else trackers)]
     if len(set(specs)) < len(specs):
         raise ValueError(f"a tracker is named twice in {', '.join(specs)}: give each once.")

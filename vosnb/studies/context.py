@@ -1,0 +1,204 @@
+"""The ablations of context adaptation (S0): what each choice does to the loss, to affinity, and to J.
+
+    python -m vosnb.studies.context
+
+Target alone, static memory, clips of `twins` from test-large; nothing is chosen here, the defaults came from the val
+stream. A run that was stopped goes on where it was (build/studies/). Networks that saw another share of look-alikes
+in training are trained first, if they are not there (build/shares/; half an hour each). Writes
+data/results/context_ablations.json: a row for each setting of each study, with J, the gain over the same network
+without adaptation, its 95 % paired interval, clips won and lost, the loss after adaptation as a share of the loss
+before, and how much the object and its look-alikes read from the object in late frames.
+"""
+
+import argparse
+import copy
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from vosnb import creatures
+from vosnb.benchmark import bench
+from vosnb.clips import Clip, load
+from vosnb.features import STRIDE, load_weights
+from vosnb.methods.context import object_heatmap
+from vosnb.methods.matching import MatchingNet, affinity
+from vosnb.paths import RESULTS, ROOT
+from vosnb.trackers import ContextTracker, Tracker, make_tracker
+from vosnb.training import matching
+
+SETTINGS = {  # study: {setting: what is turned}; everything else stays as it is by default
+    "within": {"generic": {}, "adapted": {"within": "adapted"}},
+    "alpha": {"balanced": {}, "0.1": {"alpha": 0.1}, "1": {"alpha": 1}, "10": {"alpha": 10}},
+    "rate": {f"{rate:g}": {"learning_rate": rate, "patience": None} for rate in (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)},
+    "steps": {str(steps): {"steps": steps} for steps in (5, 20, 50, 150)},
+    "optimizer": {
+        "SGD": {"optimizer": "sgd", "learning_rate": 0.3},
+        "SGD, summed loss, rate 1": {"optimizer": "sgd", "normalise": "sum", "learning_rate": 1.0, "patience": None},
+        "Adam 0.001": {"optimizer": "adam", "learning_rate": 1e-3},
+        "Adam 0.003": {"optimizer": "adam", "learning_rate": 3e-3},
+        "Adam 0.01": {"optimizer": "adam", "learning_rate": 1e-2},
+    },
+    "convolution": {"both": {}, "query": {"tune": "query"}, "memory": {"tune": "memory"}},
+}
+DIFFERENCES = (0.0, 0.3, 0.6, 1.0, 1.5)
+SHARES = (0.0, 0.125, 0.6)
+WIDTHS = (4, 8, 16, 32)
+Makers = dict[str, Callable[[], Tracker]]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clips", type=int, default=24, help="of `twins`, for each study")
+    count = parser.parse_args().clips
+    torch.set_num_threads(1)
+    twins = [clip for clip in load("embedded", "test-large") if clip.info["difficulty"] == "twins"][:count]
+    rows = settings(twins) + differences(count) + shares(twins) + widths(twins)
+    lines = ",\n".join("  " + json.dumps(row) for row in rows)
+    command = f"python -m vosnb.studies.context --clips {count}"
+    (RESULTS / "context_ablations.json").write_text(f'{{\n "command": "{command}",\n "rows": [\n{lines}\n ]\n}}\n')
+
+
+def settings(twins: list[Clip]) -> list[dict]:
+    """How the keys are tuned."""
+    net = load_weights(MatchingNet(), "matching")
+    plain, makers = partial(make_tracker, "matching", memory="first", net=net), {}
+    for study, values in SETTINGS.items():
+        for setting, turned in values.items():
+            makers[f"{study}: {setting}"] = partial(make_tracker, "matching+context", memory="first", net=net, **turned)
+    return compare("settings", {"none": plain}, makers, twins)
+
+
+def differences(count: int) -> list[dict]:
+    """Do closer look-alikes gain more? The same scenes with individuals that differ less or more."""
+    rows = []
+    for difference in DIFFERENCES:
+        name, turned = f"species difference: {difference:g}", {"species_difference": difference}
+        clips = [creatures.generate(2_000_000 + k, "twins", "test", frames=20, **turned) for k in range(count)]
+        net = load_weights(MatchingNet(), "matching")
+        before, after = (partial(make_tracker, n, memory="first", net=net) for n in ("matching", "matching+context"))
+        rows += compare(name.replace(": ", "-"), {"none": before}, {name: after}, clips)
+    return rows
+
+
+def shares(twins: list[Clip]) -> list[dict]:
+    """Does a network gain less that met look-alikes in training? Three of them, trained alike but for that."""
+    rows = []
+    for share in SHARES:
+        file = ROOT / "build" / "shares" / f"share-{share:g}.safetensors"
+        if not file.exists():
+            matching.train(same_species=share, out=file)
+        for memory in ("first", "every+last"):
+            name = f"look-alikes in training: {share:g}, {'static' if memory == 'first' else 'updated'} memory"
+            kept = {"memory": memory, "net": load_weights(MatchingNet(), file)}
+            makers = {
+                f"{name}{of}": partial(make_tracker, "matching+context", **kept, **turned)
+                for of, turned in {"": {}, ", keys adapted alone": {"within": "adapted"}}.items()
+            }
+            rows += compare(
+                f"share-{share:g}-{memory}", {"none": partial(make_tracker, "matching", **kept)}, makers, twins
+            )
+    return rows
+
+
+def widths(twins: list[Clip]) -> list[dict]:
+    """How many key channels does it take? The shipped keys, cut to the directions that matter most for affinity."""
+    rows = []
+    for width in WIDTHS:
+        net = narrow_keys(load_weights(MatchingNet(), "matching"), width, load("embedded", "val"))
+        before, after = (partial(make_tracker, n, memory="first", net=net) for n in ("matching", "matching+context"))
+        rows += compare(f"width-{width}", {"none": before}, {f"key width: {width}": after}, twins)
+    return rows
+
+
+@torch.no_grad()
+def narrow_keys(net: MatchingNet, width: int, clips: list[Clip]) -> MatchingNet:
+    """The network with `width` key channels that give K_Q . K_R as nearly as so many can, over first frames of clips.
+
+    With covariances C_Q and C_R of the keys, whitened keys meet in the matrix C_Q^(1/2) C_R^(1/2); its leading singular
+    pairs are the best of that rank (Eckart and Young 1936).
+    """
+    tracker, net = make_tracker("matching", net=net), copy.deepcopy(net)
+    roots, back = [], []
+    inputs = [first_frame(tracker, clip) for clip in clips]
+    convolutions, encoders = (net.query_key, net.memory_key), (net.query_encoder, net.memory_encoder)
+    for conv, encode, part in zip(convolutions, encoders, (0, 1), strict=True):
+        features = (encode(*given[part]) for given in inputs)
+        keys = torch.cat([conv(f if part else f[-1]).flatten(2)[0] for f in features], 1)
+        values, vectors = torch.linalg.eigh(keys @ keys.T / keys.shape[1])
+        roots.append(vectors * values.clamp_min(1e-12).sqrt() @ vectors.T)
+        back.append(vectors / values.clamp_min(1e-12).sqrt() @ vectors.T)
+    U, S, V = torch.linalg.svd(roots[0] @ roots[1])
+    for conv, directions, root in zip(convolutions, (U, V.T), back, strict=True):
+        # affinity divides by the square root of the width: keep the logits as they are
+        cut = (width / conv.out_channels) ** 0.25 * S[:width].sqrt()[:, None] * directions[:, :width].T @ root
+        conv.weight = torch.nn.Parameter(torch.einsum("kd,dchw->kchw", cut, conv.weight), requires_grad=False)
+        conv.bias = torch.nn.Parameter(cut @ conv.bias, requires_grad=False)
+        conv.out_channels = width
+    return net
+
+
+def first_frame(tracker, clip: Clip) -> tuple[tuple, tuple]:
+    """What the query encoder and the memory encoder are given of frame 0 and object 1."""
+    image = tracker._fit(clip.frames[0])
+    mask = torch.from_numpy(clip.first_mask == 1)[None, None].float()
+    mask = F.interpolate(mask, image.shape[-2:], mode="area")
+    return (image,), (image, mask, torch.zeros_like(mask))
+
+
+def compare(run: str, plain: Makers, makers: Makers, clips: list[Clip]) -> list[dict]:
+    """A row for each tracker of `makers` ("study: setting"), compared with the one of `plain` on the same clips."""
+    clips = [replace(clip, info={**clip.info, "difficulty": "all clips"}) for clip in clips]
+    results = bench(plain | makers, clips, objects="first", json_path=ROOT / "build" / "studies" / f"{run}.json")
+    scores = {row["tracker"]: row for row in results["rows"] if row["difficulty"] == "all"}
+    pairs = {p["tracker"]: p for p in results["pairs"] if p["reference"] in plain and p["difficulty"] == "all"}
+    (without,) = plain
+    rows = []
+    for name, make in makers.items():
+        study, setting = name.split(": ", 1)
+        pair = pairs[name]
+        row = {"study": study, "setting": setting, "clips": pair["clips"], "J_without": scores[without]["J"]}
+        row |= {"J": scores[name]["J"], "gain": pair["J_gain"], "low": pair["J_gain_low"], "high": pair["J_gain_high"]}
+        rows.append(row | {"won": pair["wins"], "lost": pair["losses"]} | diagnosis(make(), clips))
+    return rows
+
+
+@torch.no_grad()
+def diagnosis(tracker: ContextTracker, clips: list[Clip]) -> dict:
+    """Means over clips: loss after over before, and h of the adapted keys in late frames before and after."""
+    found = []
+    for clip in clips:
+        tracker.start(clip.frames[0], clip.only(1).first_mask)
+        history, d = tracker.history, tracker.generic[0].out_channels
+        query, memory = first_frame(tracker, clip)
+        features = tracker.net.memory_encoder(*memory)
+        adapted = tracker.net.query_key, tracker.net.memory_key  # where both are asked for, the adapted ones come first
+        in_object = F.avg_pool2d(memory[1], STRIDE).flatten()
+        late = len(clip) - 2
+        masks = late_groups(clip, late, memory[1].shape[-2:])
+        values = [history.total[history.best] / history.total[0]]
+        for query_key, memory_key in (tracker.generic, adapted):
+            q = query_key(tracker.net.query_encoder(tracker._fit(clip.frames[late]))[-1])[:, :d].flatten(2)
+            h = object_heatmap(affinity(q, memory_key(features)[:, :d].flatten(2))[0], in_object)
+            values += [((g * h).sum() / g.sum()).item() if g.sum() > 0.5 else np.nan for g in masks]
+        found.append(values)
+    names = ("loss", "h_object_before", "h_alike_before", "h_object", "h_alike")
+    return dict(zip(names, np.nanmean(found, 0).round(4).tolist(), strict=True))
+
+
+def late_groups(clip: Clip, t: int, size) -> torch.Tensor:
+    """Which share of each cell the object and its look-alikes cover in frame t: (2, N)."""
+    alike = [
+        k for k, (*_, group) in enumerate(clip.info["species"], 1) if k > 1 and group == clip.info["species"][0][2]
+    ]
+    masks = np.stack([clip.masks[t] == 1, np.isin(clip.masks[t], alike)])
+    masks = F.interpolate(torch.from_numpy(masks)[None].float(), size, mode="area")
+    return F.avg_pool2d(masks, STRIDE)[0].flatten(1)
+
+
+if __name__ == "__main__":
+    main()
