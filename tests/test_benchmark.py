@@ -355,3 +355,11 @@ def test_a_still_mask_scores_what_jaccard_says():
     by_hand = [jaccard(moving.masks[t] == 1, moving.masks[0] == 1) for t in range(1, 4)]
     assert record["J"] == pytest.approx(np.mean(by_hand), abs=1e-6)
     assert still_J(1) == pytest.approx(np.mean(by_hand))
+
+
+def test_clips_of_one_difficulty_alone_and_a_difficulty_that_does_not_exist():
+    results = bench({"still": StillTracker}, CLIPS, difficulties="hard", progress=False)
+    assert {record["clip"] for record in results["clips"]} == {"pair", "quick"}
+    assert "--difficulty hard" in results["command"]
+    with pytest.raises(ValueError, match="'twins': there are easy, hard"):
+        bench({"still": StillTracker}, CLIPS, difficulties=["twins"], progress=False)

@@ -83,6 +83,7 @@ def bench(
     json_path: str | Path | None = None,
     limit: int | None = None,
     progress: bool = True,
+    difficulties: str | Sequence[str] | None = None,
 ) -> dict:
     """Run trackers over clips and tabulate the scores.
 
@@ -90,6 +91,7 @@ def bench(
         first is the reference that the others are compared with.
     dataset, split, limit: as for `vosnb.clips.load`; or a list of clips.
     objects: a protocol of PROTOCOLS, by default "first" for the embedded clips and "all" for others.
+    difficulties: those of the clips that are wanted, in a list or separated by commas; all by default.
     json_path: where the results go. Beside it, scores are kept clip by clip, so that the same call goes on where one
         was stopped; scores whose weights, settings or data have changed since are made again.
 
@@ -100,7 +102,18 @@ def bench(
     json_path holds results that this call would drop.
     """
     makers = _makers(trackers)
-    clips, dataset = (load(dataset, split, limit), str(dataset)) if isinstance(dataset, str | Path) else (dataset, None)
+    clips, dataset = (
+        (load(dataset, split, None if difficulties else limit), str(dataset))
+        if isinstance(dataset, str | Path)
+        else (dataset, None)
+    )
+    if isinstance(difficulties, str):
+        difficulties = [name.strip() for name in difficulties.split(",")]
+    if difficulties:
+        known = list(dict.fromkeys(str(clip.info.get("difficulty")) for clip in clips))
+        if unknown := [name for name in difficulties if name not in known]:
+            raise ValueError(f"no clip is of difficulty {unknown[0]!r}: there are {', '.join(known)}.")
+        clips = [clip for clip in clips if clip.info.get("difficulty") in difficulties][:limit]
     objects = objects or ("first" if dataset == "embedded" else "all")
     if objects not in PROTOCOLS:
         raise ValueError(f"there is no protocol {objects!r}: choose from {', '.join(PROTOCOLS)}.")
@@ -143,7 +156,7 @@ def bench(
     order = list(running)
     records.sort(key=lambda record: order.index(record["tracker"]))
     results = {
-        "command": _command(list(makers), header, json_path, limit),
+        "command": _command(list(makers), header, json_path, limit, difficulties),
         "versions": _versions(),
         **header,
         "rows": _rows(records),
@@ -394,11 +407,12 @@ def _hash(*buffers) -> str:
     return digest.hexdigest()[:16]
 
 
-def _command(specs: list[str], header: dict, json_path, limit) -> str:
+def _command(specs: list[str], header: dict, json_path, limit, difficulties) -> str:
     """The command line of these results."""
     words = ["vosnb", "bench", "--tracker", ",".join(specs), "--data", header["dataset"] or "CLIPS"]
     words += ["--split", header["split"]] if header["split"] else []
     words += ["--objects", header["objects"]] + (["--limit", str(limit)] if limit else [])
+    words += ["--difficulty", ",".join(difficulties)] if difficulties else []
     if json_path:
         path = Path(json_path).resolve()
         words += ["--json", str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path.name)]

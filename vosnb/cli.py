@@ -90,11 +90,12 @@ def run(clip, mask, tracker, out):
     "--json", "file", type=click.Path(path_type=Path), help="Keep the table, and go on with it if it is there."
 )
 @click.option("--limit", type=click.IntRange(1), help="No more than this many clips.")
-def bench(trackers, dataset, split, objects, file, limit):
+@click.option("--difficulty", "difficulties", help="One or several, between commas: clips of these alone.")
+def bench(trackers, dataset, split, objects, file, limit, difficulties):
     """Run trackers over a data set and tabulate J, F, frames/s and memory."""
     from vosnb import benchmark
 
-    results = benchmark.bench(trackers, dataset, split, objects, file, limit)
+    results = benchmark.bench(trackers, dataset, split, objects, file, limit, difficulties=difficulties)
     click.echo(benchmark.table(results))
 
 
