@@ -33,12 +33,13 @@ from vosnb.training import matching
 
 SETTINGS = {  # study: {setting: what is turned}; everything else stays as it is by default
     "within": {"generic": {}, "adapted": {"within": "adapted"}},
-    "alpha": {"balanced": {}, "0.1": {"alpha": 0.1}, "1": {"alpha": 1}, "10": {"alpha": 10}},
-    "rate": {f"{rate:g}": {"learning_rate": rate, "patience": None} for rate in (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)},
-    "steps": {str(steps): {"steps": steps} for steps in (5, 20, 50, 150)},
+    "alpha": {"balanced": {}, "1": {"alpha": 1}, "10": {"alpha": 10}},
+    "rate": {"0.03": {"learning_rate": 0.03}, "0.3": {}}
+    | {f"{rate:g}": {"learning_rate": rate, "patience": None} for rate in (1.0, 3.0, 10.0)},
+    "steps": {"5": {"steps": 5}, "50": {}, "150": {"steps": 150}},
     "optimizer": {
-        "SGD": {"optimizer": "sgd", "learning_rate": 0.3},
-        "SGD, summed loss, rate 1": {"optimizer": "sgd", "normalise": "sum", "learning_rate": 1.0, "patience": None},
+        "SGD 0.3": {},
+        "SGD 1, summed loss": {"normalise": "sum", "learning_rate": 1.0, "patience": None},
         "Adam 0.001": {"optimizer": "adam", "learning_rate": 1e-3},
         "Adam 0.003": {"optimizer": "adam", "learning_rate": 3e-3},
         "Adam 0.01": {"optimizer": "adam", "learning_rate": 1e-2},
@@ -47,6 +48,7 @@ SETTINGS = {  # study: {setting: what is turned}; everything else stays as it is
 }
 DIFFERENCES = (0.0, 0.3, 0.6, 1.0, 1.5)
 SHARES = (0.0, 0.125, 0.6)
+STEPS = 2000  # of their training
 WIDTHS = (4, 8, 16, 32)
 Makers = dict[str, Callable[[], Tracker]]
 
@@ -54,54 +56,65 @@ Makers = dict[str, Callable[[], Tracker]]
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clips", type=int, default=24, help="of `twins`, for each study")
-    count = parser.parse_args().clips
+    parser.add_argument("--no-training", action="store_true", help="leave out networks that would be trained first")
+    given = parser.parse_args()
+    count = given.clips
     torch.set_num_threads(1)
     twins = [clip for clip in load("embedded", "test-large") if clip.info["difficulty"] == "twins"][:count]
-    rows = settings(twins) + differences(count) + shares(twins) + widths(twins)
+    rows = settings(twins) + differences(count) + widths(twins) + shares(twins, not given.no_training)
     lines = ",\n".join("  " + json.dumps(row) for row in rows)
     command = f"python -m vosnb.studies.context --clips {count}"
     (RESULTS / "context_ablations.json").write_text(f'{{\n "command": "{command}",\n "rows": [\n{lines}\n ]\n}}\n')
 
 
 def settings(twins: list[Clip]) -> list[dict]:
-    """How the keys are tuned."""
+    """How the keys are tuned. What several studies have in common is run once."""
     net = load_weights(MatchingNet(), "matching")
-    plain, makers = partial(make_tracker, "matching", memory="first", net=net), {}
-    for study, values in SETTINGS.items():
-        for setting, turned in values.items():
-            makers[f"{study}: {setting}"] = partial(make_tracker, "matching+context", memory="first", net=net, **turned)
-    return compare("settings", {"none": plain}, makers, twins)
+    plain = partial(make_tracker, "matching", memory="first", net=net)
+    makers = {
+        str(turned): partial(make_tracker, "matching+context", memory="first", net=net, **turned)
+        for values in SETTINGS.values()
+        for turned in values.values()
+    }
+    found = compare("settings", plain, makers, twins)
+    return [
+        {"study": study, "setting": setting} | found[str(turned)]
+        for study, values in SETTINGS.items()
+        for setting, turned in values.items()
+    ]
 
 
 def differences(count: int) -> list[dict]:
     """Do closer look-alikes gain more? The same scenes with individuals that differ less or more."""
-    rows = []
+    net, rows = load_weights(MatchingNet(), "matching"), []
     for difference in DIFFERENCES:
-        name, turned = f"species difference: {difference:g}", {"species_difference": difference}
+        turned = {"species_difference": difference}
         clips = [creatures.generate(2_000_000 + k, "twins", "test", frames=20, **turned) for k in range(count)]
-        net = load_weights(MatchingNet(), "matching")
-        before, after = (partial(make_tracker, n, memory="first", net=net) for n in ("matching", "matching+context"))
-        rows += compare(name.replace(": ", "-"), {"none": before}, {name: after}, clips)
+        found = compare(f"difference-{difference:g}", *with_and_without(net, "first"), clips)
+        rows.append({"study": "species difference", "setting": f"{difference:g}"} | found["adapted"])
     return rows
 
 
-def shares(twins: list[Clip]) -> list[dict]:
+def with_and_without(net: MatchingNet, memory: str) -> tuple[Callable[[], Tracker], Makers]:
+    """The matcher, and {"adapted": what its keys make of it once they are tuned}."""
+    before, after = (partial(make_tracker, name, memory=memory, net=net) for name in ("matching", "matching+context"))
+    return before, {"adapted": after}
+
+
+def shares(twins: list[Clip], train: bool = True) -> list[dict]:
     """Does a network gain less that met look-alikes in training? Three of them, trained alike but for that."""
     rows = []
     for share in SHARES:
         file = ROOT / "build" / "shares" / f"share-{share:g}.safetensors"
         if not file.exists():
-            matching.train(same_species=share, out=file)
-        for memory in ("first", "every+last"):
-            name = f"look-alikes in training: {share:g}, {'static' if memory == 'first' else 'updated'} memory"
-            kept = {"memory": memory, "net": load_weights(MatchingNet(), file)}
-            makers = {
-                f"{name}{of}": partial(make_tracker, "matching+context", **kept, **turned)
-                for of, turned in {"": {}, ", keys adapted alone": {"within": "adapted"}}.items()
-            }
-            rows += compare(
-                f"share-{share:g}-{memory}", {"none": partial(make_tracker, "matching", **kept)}, makers, twins
-            )
+            if not train:
+                continue
+            matching.train(steps=STEPS, same_species=share, out=file)
+        net = load_weights(MatchingNet(), file)
+        for memory, mode in (("first", "static"), ("every+last", "updated")):
+            found = compare(f"share-{share:g}-{mode}", *with_and_without(net, memory), twins)
+            setting = f"{share:g}, {mode} memory"
+            rows.append({"study": "look-alikes in training", "setting": setting} | found["adapted"])
     return rows
 
 
@@ -110,8 +123,8 @@ def widths(twins: list[Clip]) -> list[dict]:
     rows = []
     for width in WIDTHS:
         net = narrow_keys(load_weights(MatchingNet(), "matching"), width, load("embedded", "val"))
-        before, after = (partial(make_tracker, n, memory="first", net=net) for n in ("matching", "matching+context"))
-        rows += compare(f"width-{width}", {"none": before}, {f"key width: {width}": after}, twins)
+        found = compare(f"width-{width}", *with_and_without(net, "first"), twins)
+        rows.append({"study": "key width", "setting": str(width)} | found["adapted"])
     return rows
 
 
@@ -150,21 +163,20 @@ def first_frame(tracker, clip: Clip) -> tuple[tuple, tuple]:
     return (image,), (image, mask, torch.zeros_like(mask))
 
 
-def compare(run: str, plain: Makers, makers: Makers, clips: list[Clip]) -> list[dict]:
-    """A row for each tracker of `makers` ("study: setting"), compared with the one of `plain` on the same clips."""
-    clips = [replace(clip, info={**clip.info, "difficulty": "all clips"}) for clip in clips]
-    results = bench(plain | makers, clips, objects="first", json_path=ROOT / "build" / "studies" / f"{run}.json")
-    scores = {row["tracker"]: row for row in results["rows"] if row["difficulty"] == "all"}
-    pairs = {p["tracker"]: p for p in results["pairs"] if p["reference"] in plain and p["difficulty"] == "all"}
-    (without,) = plain
-    rows = []
+def compare(run: str, plain: Callable[[], Tracker], makers: Makers, clips: list[Clip]) -> dict[str, dict]:
+    """{name: what that tracker gains on `plain`, on the same clips, and what happened to its loss and affinity}."""
+    clips = [replace(clip, info={**clip.info, "difficulty": None}) for clip in clips]
+    kept = ROOT / "build" / "studies" / f"{run}.json"
+    results = bench({"plain": plain} | makers, clips, objects="first", json_path=kept)
+    scores = {row["tracker"]: row for row in results["rows"]}
+    pairs = {pair["tracker"]: pair for pair in results["pairs"] if pair["reference"] == "plain"}
+    found = {}
     for name, make in makers.items():
-        study, setting = name.split(": ", 1)
         pair = pairs[name]
-        row = {"study": study, "setting": setting, "clips": pair["clips"], "J_without": scores[without]["J"]}
-        row |= {"J": scores[name]["J"], "gain": pair["J_gain"], "low": pair["J_gain_low"], "high": pair["J_gain_high"]}
-        rows.append(row | {"won": pair["wins"], "lost": pair["losses"]} | diagnosis(make(), clips))
-    return rows
+        row = {"clips": pair["clips"], "J_without": scores["plain"]["J"], "J": scores[name]["J"]}
+        row |= {"gain": pair["J_gain"], "low": pair["J_gain_low"], "high": pair["J_gain_high"]}
+        found[name] = row | {"won": pair["wins"], "lost": pair["losses"]} | diagnosis(make(), clips)
+    return found
 
 
 @torch.no_grad()
