@@ -136,7 +136,7 @@ def fast_bfloat16(device: torch.device) -> bool:
 
 
 def train(
-    steps: int = 2000,
+    steps: int = 1700,
     batch: int = 6,
     seed: int = 0,
     out: str | Path = WEIGHTS / "matching.safetensors",
