@@ -56,7 +56,8 @@ def adaptation_losses(
         L_bg  = sum_i m_i sum_j (1 - m_j) A_ij          object cells that read from the background
 
     A (..., N, M), query_mask (..., N) and memory_mask (..., M) in 0..1; returns L_obj and L_bg (...). With soft masks
-    neither can be zero: a cell on the border, half object, is charged for matching itself.
+    a cell on the border, half object, is charged for matching itself: alpha L_obj + L_bg is a straight line in h_i,
+    lowest at h_i = 0 or 1 and never at h_i = m_i.
     """
     L_obj = ((1 - query_mask) * object_heatmap(A, memory_mask)).sum(-1)
     L_bg = (query_mask * background_heatmap(A, memory_mask)).sum(-1)
@@ -184,8 +185,8 @@ def read_regrouped(
 ) -> torch.Tensor:
     """Read with the adapted keys' decision between object and background, and the generic keys' choice inside each.
 
-    S0-E3 charges for reading from the wrong side and for nothing else: keys tuned with it may come to match a leg with
-    a head, as both are object, and the decoder, which paints from what is read, was never trained on that. So
+    Keys tuned with S0-E3 learn to read from pure cells and to avoid those on the object's border (see
+    `adaptation_losses`), from which the decoder draws its outline; lesson 03 measures it. So
 
         A'_ij = A_ij h'_i / h_i  for j in the object,   A_ij (1 - h'_i) / (1 - h_i)  elsewhere,
 
