@@ -16,6 +16,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -47,8 +48,9 @@ SETTINGS = {  # study: {setting: what is turned}; everything else stays as it is
     "convolution": {"both": {}, "query": {"tune": "query"}, "memory": {"tune": "memory"}},
 }
 DIFFERENCES = (0.0, 0.3, 0.6, 1.0, 1.5)
+BRIEF = 2000  # steps of training of `matching-brief`, and of its like that saw another share of look-alikes
+TRAINED = {BRIEF: "matching-brief", 11500: "matching"}
 SHARES = (0.0, 0.125, 0.6)
-STEPS = 2000  # of their training
 WIDTHS = (4, 8, 16, 32)
 Makers = dict[str, Callable[[], Tracker]]
 
@@ -61,7 +63,7 @@ def main():
     count = given.clips
     torch.set_num_threads(1)
     twins = [clip for clip in load("embedded", "test-large") if clip.info["difficulty"] == "twins"][:count]
-    rows = settings(twins) + differences(count) + widths(twins) + shares(twins, not given.no_training)
+    rows = settings(twins) + differences(count) + widths(twins) + trainings(twins, not given.no_training)
     lines = ",\n".join("  " + json.dumps(row) for row in rows)
     command = f"python -m vosnb.studies.context --clips {count}"
     (RESULTS / "context_ablations.json").write_text(f'{{\n "command": "{command}",\n "rows": [\n{lines}\n ]\n}}\n')
@@ -101,21 +103,35 @@ def with_and_without(net: MatchingNet, memory: str) -> tuple[Callable[[], Tracke
     return before, {"adapted": after}
 
 
-def shares(twins: list[Clip], train: bool = True) -> list[dict]:
-    """Does a network gain less that met look-alikes in training? Three of them, trained alike but for that."""
-    rows = []
+def trainings(twins: list[Clip], train: bool = True) -> list[dict]:
+    """Does a network gain less that knows more: by longer training, or by look-alikes in training?"""
+    rows = [
+        {"study": "steps of training", "setting": f"{steps}, {mode} memory"} | found
+        for steps, weights in TRAINED.items()
+        for mode, found in both_memories(weights, twins)
+    ]
     for share in SHARES:
-        file = ROOT / "build" / "shares" / f"share-{share:g}.safetensors"
-        if not file.exists():
+        file = "matching-brief" if share == creatures.TRAINING.same_species else shares_file(share)
+        if file != "matching-brief" and not file.exists():
             if not train:
                 continue
-            matching.train(steps=STEPS, same_species=share, out=file)
-        net = load_weights(MatchingNet(), file)
-        for memory, mode in (("first", "static"), ("every+last", "updated")):
-            found = compare(f"share-{share:g}-{mode}", *with_and_without(net, memory), twins)
-            setting = f"{share:g}, {mode} memory"
-            rows.append({"study": "look-alikes in training", "setting": setting} | found["adapted"])
+            matching.train(steps=BRIEF, same_species=share, out=file)
+        for mode, found in both_memories(file, twins):
+            rows.append({"study": "look-alikes in training", "setting": f"{share:g}, {mode} memory"} | found)
     return rows
+
+
+def shares_file(share: float) -> Path:
+    return ROOT / "build" / "shares" / f"share-{share:g}.safetensors"
+
+
+def both_memories(weights: str | Path, twins: list[Clip]) -> list[tuple[str, dict]]:
+    """(mode, what adapted keys gain) for a static and an updated memory."""
+    net = load_weights(MatchingNet(), weights)
+    return [
+        (mode, compare(f"{Path(weights).stem}-{mode}", *with_and_without(net, memory), twins)["adapted"])
+        for memory, mode in (("first", "static"), ("every+last", "updated"))
+    ]
 
 
 def widths(twins: list[Clip]) -> list[dict]:
