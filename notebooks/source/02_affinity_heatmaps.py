@@ -995,8 +995,8 @@ show.figure(
 # - Neither a growing memory nor a choice among the matches tells twins apart. Generic keys see too little of what
 #   makes *this* clip's individuals different.
 #
-# **Next.** Lesson 03 adapts the two key convolutions to the clip: a few gradient steps on frame 0, on the two leaks that
-# you have just measured. Summed, they are the losses of S0-E3.
+# **Next.** Lesson 03 adapts the two key convolutions to the clip: a few gradient steps on frame 0, on the two leaks
+# that you have just measured. Summed, they are the losses of S0-E3.
 #
 # **References**
 #
