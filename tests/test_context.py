@@ -14,6 +14,7 @@ from vosnb.methods.context import (
     affinity_shares,
     background_heatmap,
     balance,
+    excess_losses,
     object_heatmap,
     read_regrouped,
 )
@@ -126,6 +127,19 @@ def test_the_paper_s_rate_on_the_summed_loss_loses_and_patience_brings_the_best_
     assert better.total[better.best] == min(better.total) < 0.9 * better.total[0]
 
 
+def test_excess_is_free_where_a_cell_finds_itself_and_is_S0_E3_for_masks_of_0_and_1():
+    A, _, _ = example(20, 20)
+    soft, hard = torch.rand(20, generator=torch.Generator().manual_seed(1)), (torch.arange(20) < 7).float()
+    assert all(L.abs() < 1e-6 for L in excess_losses(torch.eye(20), soft, soft))
+    assert all(L > 0.1 for L in adaptation_losses(torch.eye(20), soft, soft))
+    torch.testing.assert_close(excess_losses(A, hard, hard), adaptation_losses(A, hard, hard))
+    h = object_heatmap(A, soft)
+    L_obj, L_bg = excess_losses(A, soft, soft)
+    up = h > soft
+    torch.testing.assert_close(L_obj, ((1 - soft) * (h - soft))[up].sum())
+    torch.testing.assert_close(L_bg, (soft * (soft - h))[~up].sum())
+
+
 def test_balance_starts_both_losses_equal_and_survives_when_nothing_leaks():
     torch.testing.assert_close(balance(torch.tensor([2.0, 0.0]), torch.tensor([3.0, 3.0])), torch.tensor([1.5, 1.0]))
 
@@ -166,6 +180,7 @@ def test_only_the_convolutions_asked_for_are_tuned(frame0, tune, moved):
         ({"alpha": "same"}, "'balanced' or a number"),
         ({"learning_rate": 0.0}, "above 0"),
         ({"steps": -1}, "not negative"),
+        ({"loss": "hinge"}, "leak, excess"),
     ],
 )
 def test_settings_that_cannot_be_are_told_before_anything_runs(wrong, says):

@@ -213,7 +213,7 @@ class MatchingTracker(Tracker):
 class ContextTracker(MatchingTracker):
     """`matching` whose two key convolutions are tuned on the first frame of each clip (S0 sections 3.3 and 4).
 
-    steps .. patience: see `vosnb.methods.context.adapt_keys`; the other settings are those of `matching`. Objects that
+    steps .. loss: see `vosnb.methods.context.adapt_keys`; the other settings are those of `matching`. Objects that
     join later are remembered with the keys as they are then. `history` tells what the last adaptation did.
     within: which keys find the place inside the object and inside the background, once the adapted ones have decided
         between the two: "adapted" as in the paper, or "generic" (`vosnb.methods.context.read_regrouped`, and why).
@@ -228,6 +228,7 @@ class ContextTracker(MatchingTracker):
         optimizer: str = "sgd",
         tune: str = "both",
         patience: int | None = 10,
+        loss: str = "leak",
         within: str = "generic",
         **matching,
     ):
@@ -242,6 +243,7 @@ class ContextTracker(MatchingTracker):
             "optimizer": optimizer,
             "tune": tune,
             "patience": patience,
+            "loss": loss,
         }
         check_settings(**self.settings)
         if within not in ("adapted", "generic"):

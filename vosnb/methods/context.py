@@ -64,6 +64,19 @@ def adaptation_losses(
     return L_obj, L_bg
 
 
+def excess_losses(
+    A: torch.Tensor, query_mask: torch.Tensor, memory_mask: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The losses of `adaptation_losses` for what goes beyond the mask alone; a border cell that finds itself is free:
+
+        L_obj = sum_i (1 - m_i) max(h_i - m_i, 0)          L_bg = sum_i m_i max(m_i - h_i, 0)
+
+    Both are zero where h = m, and equal to S0-E3 where masks are 0 or 1. Ours, not the paper's. Shapes as there.
+    """
+    beyond = object_heatmap(A, memory_mask) - query_mask
+    return ((1 - query_mask) * beyond.clamp_min(0)).sum(-1), (query_mask * (-beyond).clamp_min(0)).sum(-1)
+
+
 def balance(L_obj: torch.Tensor, L_bg: torch.Tensor) -> torch.Tensor:
     """alpha such that alpha L_obj = L_bg (S0 section 3.3), without gradient; 1 where L_obj is 0 and nothing leaks."""
     L_obj, L_bg = L_obj.detach(), L_bg.detach()
@@ -91,14 +104,16 @@ class History:
 OPTIMIZERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
 TUNED = ("both", "query", "memory")
 NORMALISATIONS = ("mean", "sum")
+LOSSES = {"leak": adaptation_losses, "excess": excess_losses}
 
 
-def check_settings(steps, learning_rate, alpha, normalise, optimizer, tune, patience) -> None:
+def check_settings(steps, learning_rate, alpha, normalise, optimizer, tune, patience, loss) -> None:
     """Raise ValueError, with what is allowed, unless `adapt_keys` can work with these."""
     for name, value, known in (
         ("optimizer", optimizer, tuple(OPTIMIZERS)),
         ("tune", tune, TUNED),
         ("normalise", normalise, NORMALISATIONS),
+        ("loss", loss, tuple(LOSSES)),
     ):
         if value not in known:
             raise ValueError(f"{name}={value!r} is unknown: choose from {', '.join(known)}.")
@@ -125,6 +140,7 @@ def adapt_keys(
     optimizer: str = "sgd",
     tune: str = "both",
     patience: int | None = 10,
+    loss: str = "leak",
 ) -> History:
     """Tune the two key convolutions, in place, on frame 0 looking into a memory of frame 0 (S0 sections 3.3 and 4).
 
@@ -140,10 +156,11 @@ def adapt_keys(
     scale: of the affinity, as there. optimizer: "sgd" or "adam". tune: "both" convolutions, "query" or "memory".
     patience: stop after so many steps without a new lowest loss, and return to the state that had it; None: run on and
         keep the last state.
+    loss: "leak" (S0-E3) or "excess" (`excess_losses`).
 
     Raises ValueError for settings that do not exist.
     """
-    check_settings(steps, learning_rate, alpha, normalise, optimizer, tune, patience)
+    check_settings(steps, learning_rate, alpha, normalise, optimizer, tune, patience, loss)
     tuned = {"both": [query_key, memory_key], "query": [query_key], "memory": [memory_key]}[tune]
     query_key.requires_grad_(False)
     memory_key.requires_grad_(False)
@@ -154,7 +171,7 @@ def adapt_keys(
     with torch.enable_grad():
         for step in range(steps + 1):
             A = affinity(query_key(query_features).flatten(2), memory_key(memory_features).flatten(2), scale)
-            L_obj, L_bg = adaptation_losses(A, m, m)
+            L_obj, L_bg = LOSSES[loss](A, m, m)
             if normalise == "mean":
                 L_obj, L_bg = L_obj / m.shape[-1], L_bg / m.shape[-1]
             if step == 0:

@@ -34,6 +34,7 @@ from vosnb.training import matching
 
 SETTINGS = {  # study: {setting: what is turned}; everything else stays as it is by default
     "within": {"generic": {}, "adapted": {"within": "adapted"}},
+    "loss": {"S0-E3": {}, "excess": {"loss": "excess"}, "excess, adapted": {"loss": "excess", "within": "adapted"}},
     "alpha": {"balanced": {}, "1": {"alpha": 1}, "10": {"alpha": 10}},
     "rate": {"0.03": {"learning_rate": 0.03}, "0.3": {}}
     | {f"{rate:g}": {"learning_rate": rate, "patience": None} for rate in (1.0, 3.0, 10.0)},
