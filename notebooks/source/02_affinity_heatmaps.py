@@ -536,7 +536,7 @@ show.heatmap(
 )
 
 # %% [markdown]
-# ## The leak that nobody can avoid
+# ## The leak of a perfect match
 #
 # Some of this is not the network's fault. Imagine the best memory one can think of: every cell of frame 0 finds exactly
 # itself, and $A$ is the identity. A cell that is half object and half ground finds a cell that is half object and half
@@ -564,8 +564,8 @@ check(exercises.border_floor, border_floor)
 
 # %% [markdown] tags=["solution"]
 # With $A = I$ the heatmap is the mask itself, $h_i = m_i$. The reversed leak is then $\sum_i m_i (1 - m_i) / \sum_i
-# m_i$: zero for a hard mask, and largest for cells that are half covered. Every sum of leaks over soft masks has this
-# floor, and so has every loss that is made of them. Do not be disappointed when it does not go to zero.
+# m_i$: zero for a hard mask, and largest for cells that are half covered. A perfect match does not bring the leak below
+# this floor. (Something else could: a border cell that reads from pure cells of the object. Lesson 03 meets it.)
 
 # %%
 floor = exercises.border_floor.reference(in_object).item()
@@ -991,7 +991,7 @@ show.figure(
 #   reversed analysis the other way.
 # - Look-alikes read from the object already in frame 0, with a perfect memory. The decoder's threshold hides it there.
 # - Later the object finds itself less and less. It comes down to its look-alikes, and then the wrong ones are painted.
-# - Soft masks have a floor, $m(1 - m)$ at the border, which no keys can remove.
+# - With soft masks even a cell that finds itself leaks, by $m(1 - m)$: compare with this floor, not with zero.
 # - Neither a growing memory nor a choice among the matches tells twins apart. Generic keys see too little of what
 #   makes *this* clip's individuals different.
 #

@@ -224,8 +224,8 @@ table(
 
 # %% [markdown]
 # Masks are soft. Suppose that every cell finds exactly itself, $A = I$. A cell that is half object then still reads one
-# half from the wrong side, and both losses are at the floor of lesson 02, $\sum_i m_i (1 - m_i)$. We called it the leak
-# that nobody can avoid. Keep a doubt in mind: can a *loss* be lower than that?
+# half from the wrong side, and both losses are at the floor of lesson 02, $\sum_i m_i (1 - m_i)$. That is a
+# perfect match, and yet it costs. Keep a doubt in mind: can a *loss* be lower than that?
 #
 # One more thing, small now and useful later. Rows of $A$ sum to one, so what a cell does not read from the object it
 # reads from the background, and $L_{bg} = \sum_i m_i (1 - h_i)$. **Both losses see $A$ only through $h$.** *Which* cell

@@ -1,4 +1,4 @@
-"""Exercises of lesson 02: a heatmap from soft masks, leaks in both directions, and what no network could avoid."""
+"""Exercises of lesson 02: a heatmap from soft masks, leaks in both directions, and that of a perfect match."""
 
 import torch
 import torch.nn.functional as F
@@ -212,7 +212,7 @@ def _check_border_floor(answer):
 
 border_floor = Exercise(
     name="border_floor",
-    title="The leak that nobody can avoid",
+    title="The leak of a perfect match",
     difficulty=2,
     importance=4,
     minutes=8,
