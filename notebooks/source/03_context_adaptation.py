@@ -978,9 +978,9 @@ if DATASET == "embedded" and BUDGET >= 1 and len(twins) >= 5:
 # same values. There is much room between the two rows. What one frame teaches about $h'$ is a beginning.
 #
 # The trackers offer both ways to read: `matching+context:within=adapted` is the paper's, `within=generic`, the default,
-# regroups. And there is a second cure, at the root: do not charge a border cell for what it is. With `loss=excess` (ours
-# too) the two losses count only what goes *beyond* the mask, $(1 - m_i) \max(h_i - m_i, 0)$ and $m_i \max(m_i - h_i,
-# 0)$. Both are zero where $h = m$. We measure it beside the others, further down.
+# regroups. And there is a second cure, at the root: do not charge a border cell for what it is. With `loss=excess`
+# (ours too) the two losses count only what goes *beyond* the mask, $(1 - m_i) \max(h_i - m_i, 0)$ and
+# $m_i \max(m_i - h_i, 0)$. Both are zero where $h = m$. We measure it beside the others, further down.
 #
 # ## Measure: table 1 of S0
 #
@@ -1199,12 +1199,12 @@ claim("every study has its intervals", all(row["low"] <= row["gain"] <= row["hig
 #
 # - **alpha**, **rate**, **steps**: what S0 asks you to set. Look for a plateau, not for the best point: a best point
 #   was picked after the fact, a plateau holds. (From rate 1 on patience is off, or it would hide a collapse.)
-# - **convolution**, **optimizer**, **within**, **loss**: what the paper leaves open, and our own two cures for the border.
+# - **convolution**, **optimizer**: what the paper leaves open. **within**, **loss**: our own two cures for the border.
 # - **loss left**, where a table has it, is the loss after the adaptation as a share of the loss before, and **h** is
 #   that of the adapted keys in a late frame. Follow them beside the gain. If a lower loss were a better mask, the
 #   columns would be ordered alike.
-# - **species difference**, **look-alikes in training**, **key width**: the gap. The first turns the clips, the other
-#   two the network. A gain that shrinks as the network gets better is no failure of the method. It says what the method
+# - **species difference**, **steps of training**, **look-alikes in training**, **key width**: the gap. The first turns
+#   the clips, the others the network (`matching-brief` had a sixth of the training of `matching`). A gain that shrinks as the network gets better is no failure of the method. It says what the method
 #   is *for*.
 #
 # ## Your own clips
