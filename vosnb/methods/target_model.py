@@ -196,7 +196,7 @@ class SampleMemory:
 
     A new sample weighs 1 / (1 - rate) times the last one, the first new one rate / (1 - rate) of all before it; then
     all are divided by their sum. capacity: slots. first_minimum: 0 as S1, where the first frame's slots are given away
-    like any other, at the 80th to 102nd new sample; above 0 they are kept, and weigh at least this share together
+    like any other, after 80 to 102 new samples; above 0 they are kept, and weigh at least this share together
     (ATOM has 0.25).
     """
 
