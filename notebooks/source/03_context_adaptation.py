@@ -1204,8 +1204,8 @@ claim("every study has its intervals", all(row["low"] <= row["gain"] <= row["hig
 #   that of the adapted keys in a late frame. Follow them beside the gain. If a lower loss were a better mask, the
 #   columns would be ordered alike.
 # - **species difference**, **steps of training**, **look-alikes in training**, **key width**: the gap. The first turns
-#   the clips, the others the network (`matching-brief` had a sixth of the training of `matching`). A gain that shrinks as the network gets better is no failure of the method. It says what the method
-#   is *for*.
+#   the clips, the others the network (`matching-brief` had a sixth of the training of `matching`). A gain that shrinks
+#   as the network gets better is no failure of the method. It says what the method is *for*.
 #
 # ## Your own clips
 #
