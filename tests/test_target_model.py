@@ -420,6 +420,22 @@ def test_an_update_follows_an_object_that_changes_and_forgets_what_it_is_told_to
     assert iou(model.scores(changed), y[:1]) > max(0.8, before + 0.1)
 
 
+def test_an_update_costs_the_same_however_many_frames_were_seen():
+    model = TargetModel(Settings(**SMALL, capacity=6))
+    x, y = scene()
+    model.start(x, y)
+
+    def allocated(frames):
+        for _ in range(frames):
+            model.add(x[:1], y[:1])
+        with torch.profiler.profile(profile_memory=True) as profile:
+            model.update()
+        return sum(max(0, event.self_cpu_memory_usage) for event in profile.key_averages())
+
+    assert allocated(2) == allocated(30)
+    assert model.memory.filled == len(model.equations.stored) == 6
+
+
 @pytest.mark.parametrize("pixels", [0, 9, 10, 4800])
 def test_masks_without_an_object_are_not_remembered_and_full_ones_do_no_harm(pixels):
     model = TargetModel(Settings(**SMALL))

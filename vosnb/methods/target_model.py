@@ -108,7 +108,8 @@ class TargetLoss(Problem):
     """
 
     def __init__(self, x: torch.Tensor, folded: Folded, gamma: torch.Tensor, lambdas, kernel: int = 3):
-        self.x, self.size, self.kernel, self.lambdas = x.flatten(2), x.shape[-2:], kernel, lambdas
+        self.x = x.flatten(2).transpose(1, 2).reshape(-1, x.shape[1])  # (K h w, C): one product for all samples
+        self.size, self.kernel, self.lambdas = x.shape[-2:], kernel, lambdas
         maps = gamma.view(-1, 1, 1)
         self.folded = Folded(maps[..., None] * folded.stencil, maps * folded.target, gamma * folded.constant)
 
@@ -117,13 +118,13 @@ class TargetLoss(Problem):
 
     def scores(self, f: torch.Tensor) -> torch.Tensor:
         """(k^2, C) -> (K, h, w): what tap o says of cell q is meant for the cell at q - o."""
-        maps = (f @ self.x).flip(1)
+        maps = (self.x @ f.T).view(len(self.folded.target), -1, len(f)).transpose(1, 2).flip(1)
         return F.fold(maps, self.size, self.kernel, padding=self.kernel // 2)[:, 0]
 
     def pull_back(self, w, s: torch.Tensor) -> list[torch.Tensor]:
         """Scores (K, h, w) through the transposes of `scores` and `join` to w1 and w2."""
         taps = F.unfold(s[:, None], self.kernel, padding=self.kernel // 2).flip(1)
-        f = (taps @ self.x.transpose(1, 2)).sum(0)
+        f = taps.transpose(0, 1).flatten(1) @ self.x
         return [(w[1][0].flatten(1) @ f).view_as(w[0]), (w[0].flatten(1) @ f.T).view_as(w[1])]
 
     def loss_and_gradient(self, w):
@@ -162,21 +163,14 @@ class NormalEquations:
     def put(self, slot: int, x: torch.Tensor, folded: Folded) -> None:
         """Fill a slot, or replace what is there: x (c, h, w), already through w1, and labels folded as one sample."""
         (h, w), k, edge = x.shape[-2:], self.kernel, self.kernel // 2 + 1
-        padded = F.pad(x.double(), (edge,) * 4)
-        stencil, b = folded.stencil[0].double(), folded.target[0].double()
-
-        def shifted(i: int, j: int) -> torch.Tensor:
-            return padded[:, edge + i : edge + i + h, edge + j : edge + j + w]
-
-        taps = [(i - k // 2, j - k // 2) for i in range(k) for j in range(k)]
-        A = torch.stack([shifted(*tap) for tap in taps]).flatten(2)  # (k^2, c, h w)
-        GA = torch.zeros(k * k, len(x), h, w, dtype=torch.float64, device=x.device)
-        for out, (i, j) in zip(GA, taps, strict=True):
-            for o, weight in enumerate(stencil):
-                out.addcmul_(weight, shifted(i + o // 3 - 1, j + o % 3 - 1))
-        GA = GA.flatten(2).transpose(1, 2)
+        shifted = F.pad(x.double(), (edge,) * 4).unfold(1, h, 1).unfold(2, w, 1).permute(1, 2, 0, 3, 4)
+        A = shifted[1:-1, 1:-1].reshape(k * k, len(x), h * w)  # by the taps of the kernel; views, one cell more a side
+        GA = x.new_zeros(k, k, len(x), h, w, dtype=torch.float64)
+        for o, weight in enumerate(folded.stencil[0].double()):
+            GA.addcmul_(weight, shifted[o // 3 : o // 3 + k, o % 3 : o % 3 + k])
+        GA = GA.view_as(A).transpose(1, 2)
         blocks = [A[o] @ GA[o:] for o in range(k * k)]
-        q = A @ b.flatten()
+        q = A @ folded.target[0].double().flatten()
         self.stored[slot] = torch.cat([torch.cat(blocks).flatten(), q.flatten(), folded.constant.double()])
 
     def problem(self, gamma: torch.Tensor, regular: float) -> QuadraticProblem:
@@ -304,6 +298,7 @@ class TargetModel:
                 w.append((2 * torch.rand(shape, generator=r, dtype=torch.float64) - 1) / fan**0.5)
         return w
 
+    @torch.no_grad()
     def start(self, x, labels, v=None, w=None, history: History | None = None) -> None:
         """Learn w1 and w2 on K samples, frame 0 first, then w2 once more alone, as S1's code does.
 
@@ -331,6 +326,7 @@ class TargetModel:
         """S1, equation (1): (K, C, h, w) -> (K, 1, h, w), about 1 on the target and 0 elsewhere."""
         return target_scores(x, self.w)
 
+    @torch.no_grad()
     def add(self, x, labels, v=None) -> int | None:
         """Remember a frame and its soft labels, x (1, C, h, w) and labels (1, 1, H, W): the slot it took.
 
@@ -342,6 +338,7 @@ class TargetModel:
         self.equations.put(slot, F.conv2d(x, self.w[0])[0], fold(*self.labelled(x, labels, v), x.shape[-2:]))
         return slot
 
+    @torch.no_grad()
     def update(self, history: History | None = None) -> None:
         """Learn w2 on all that is remembered, w1 fixed."""
         s, w2 = self.settings, self.w[1]
