@@ -1121,6 +1121,9 @@ table(
 )
 
 # %% [markdown]
+# Here adaptation adds nothing, and with a static memory it costs a little. When every creature is followed, the
+# look-alike is somebody's object, too, and soft aggregation (lesson 01) already decides between the two.
+#
 # ## Measure: what decides
 #
 # The paper has no ablations. These are ours: twins, a static memory, regrouped reading. Each point is the mean gain in
