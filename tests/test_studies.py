@@ -1,13 +1,16 @@
 """The ablations: keys cut to fewer channels, and rows that say what was compared with what."""
 
+import json
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 
 from vosnb import creatures
 from vosnb.features import load_weights
 from vosnb.methods.matching import MatchingNet, affinity
+from vosnb.paths import RESULTS
 from vosnb.studies import context
 from vosnb.trackers import make_tracker
 
@@ -51,3 +54,14 @@ def test_a_row_says_what_was_gained_over_what_and_where_affinity_goes(net, clips
     assert none["h_alike"] == none["h_alike_before"]
     assert some["loss"] < 0.9 and some["h_alike"] < some["h_alike_before"]
     assert some["J"] - some["J_without"] == pytest.approx(some["gain"], abs=1e-5)
+
+
+def test_the_stored_ablations_are_of_the_same_runs_as_table_1():
+    """Where a study and the table on all clips ran the same tracker, the study's clips have the same J in both."""
+    rows = json.loads((RESULTS / "context_ablations.json").read_text())["rows"]
+    records = json.loads((RESULTS / "context.json").read_text())["clips"]
+    for setting, tracker in {"generic": "", "adapted": ":within=adapted"}.items():
+        row = next(row for row in rows if (row["study"], row["setting"]) == ("within", setting))
+        for key, name in {"J": f"matching+context:memory=first{tracker}", "J_without": "matching:memory=first"}.items():
+            J = [r["J"] for r in records if (r["tracker"], r["difficulty"]) == (name, "twins")][: row["clips"]]
+            assert len(J) == row["clips"] and row[key] == pytest.approx(np.mean(J), abs=5e-3), (setting, key)
