@@ -425,7 +425,8 @@ class Scene:
             return
         u = ((np.arange(cx0, cx1, dtype=np.float32) - x) / rx)[None] ** 2
         v = ((np.arange(cy0, cy1, dtype=np.float32) - y) / ry)[:, None] ** 2
-        dark = _spread(1 - 0.45 * np.maximum(1 - u - v, 0), 4)
+        dark = 1 - 0.45 * np.maximum(1 - u - v, 0)
+        dark = cv2.merge([dark] * 4).reshape(len(dark), -1)  # numpy is slow over a last axis of four
         region = image.reshape(len(image), -1)[cy0:cy1, 4 * cx0 : 4 * cx1]
         np.multiply(region, dark, out=region, casting="unsafe")
 
@@ -503,11 +504,6 @@ class Scene:
         image = image * cv2.merge([light * channel for channel in gain.tolist()])
         noise = self.noise[top : top + height, left : left + width]
         return cv2.add(image, noise, dtype=cv2.CV_8U)  # rounds, and stops at 0 and 255
-
-
-def _spread(plane, channels: int) -> np.ndarray:
-    """(H, W) to (H, W * channels): a value for every channel; numpy is slow over a last axis of three or four."""
-    return cv2.merge([plane] * channels).reshape(len(plane), -1)
 
 
 def _ramp(x):

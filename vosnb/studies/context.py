@@ -29,7 +29,7 @@ from vosnb.features import STRIDE, load_weights
 from vosnb.methods.context import object_heatmap
 from vosnb.methods.matching import MatchingNet, affinity
 from vosnb.paths import RESULTS, ROOT
-from vosnb.trackers import ContextTracker, Tracker, make_tracker
+from vosnb.trackers import ContextTracker, Tracker, make_tracker, reference, resize
 from vosnb.training import matching
 
 SETTINGS = {  # study: {setting: what is turned}; everything else stays as it is by default
@@ -175,9 +175,8 @@ def narrow_keys(net: MatchingNet, width: int, clips: list[Clip]) -> MatchingNet:
 def first_frame(tracker, clip: Clip) -> tuple[tuple, tuple]:
     """What the query encoder and the memory encoder are given of frame 0 and object 1."""
     image = tracker._fit(clip.frames[0])
-    mask = torch.from_numpy(clip.first_mask == 1)[None, None].float()
-    mask = F.interpolate(mask, image.shape[-2:], mode="area")
-    return (image,), (image, mask, torch.zeros_like(mask))
+    mask = resize(torch.from_numpy(clip.first_mask == 1)[None, None].float(), image.shape[-2:])
+    return (image,), reference(image, mask)
 
 
 def compare(run: str, plain: Callable[[], Tracker], makers: Makers, clips: list[Clip]) -> dict[str, dict]:
@@ -203,15 +202,16 @@ def diagnosis(tracker: ContextTracker, clips: list[Clip]) -> dict:
     for clip in clips:
         tracker.start(clip.frames[0], clip.only(1).first_mask)
         history, d = tracker.history, tracker.generic[0].out_channels
-        query, memory = first_frame(tracker, clip)
+        _, memory = first_frame(tracker, clip)
         features = tracker.net.memory_encoder(*memory)
         adapted = tracker.net.query_key, tracker.net.memory_key  # where both are asked for, the adapted ones come first
         in_object = F.avg_pool2d(memory[1], STRIDE).flatten()
         late = len(clip) - 2
         masks = late_groups(clip, late, memory[1].shape[-2:])
+        seen = tracker.net.query_encoder(tracker._fit(clip.frames[late]))[-1]
         values = [history.total[history.best] / history.total[0]]
         for query_key, memory_key in (tracker.generic, adapted):
-            q = query_key(tracker.net.query_encoder(tracker._fit(clip.frames[late]))[-1])[:, :d].flatten(2)
+            q = query_key(seen)[:, :d].flatten(2)
             h = object_heatmap(affinity(q, memory_key(features)[:, :d].flatten(2))[0], in_object)
             values += [((g * h).sum() / g.sum()).item() if g.sum() > 0.5 else np.nan for g in masks]
         found.append(values)
@@ -225,8 +225,7 @@ def late_groups(clip: Clip, t: int, size) -> torch.Tensor:
         k for k, (*_, group) in enumerate(clip.info["species"], 1) if k > 1 and group == clip.info["species"][0][2]
     ]
     masks = np.stack([clip.masks[t] == 1, np.isin(clip.masks[t], alike)])
-    masks = F.interpolate(torch.from_numpy(masks)[None].float(), size, mode="area")
-    return F.avg_pool2d(masks, STRIDE)[0].flatten(1)
+    return F.avg_pool2d(resize(torch.from_numpy(masks)[None].float(), size), STRIDE)[0].flatten(1)
 
 
 if __name__ == "__main__":
