@@ -107,6 +107,29 @@ class Decoder(nn.Module):
         return double(self.logit(x))
 
 
+class Whitening(nn.Module):
+    """Features (B, C, h, w) made uncorrelated and of unit variance, each as near to what it was as can be (ZCA).
+
+    floor: of the variances, as a share of their mean, so that directions which hardly vary are not blown up.
+    """
+
+    def __init__(self, channels: int, floor: float = 0.03):
+        super().__init__()
+        self.floor = floor
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("matrix", torch.eye(channels))
+
+    def fit(self, samples: torch.Tensor) -> None:
+        """Take mean and covariance from samples (n, C)."""
+        samples = samples.double()
+        values, vectors = torch.linalg.eigh(torch.cov(samples.T))
+        self.mean.copy_(samples.mean(0))
+        self.matrix.copy_(vectors / (values + self.floor * values.mean()).sqrt() @ vectors.T)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.conv2d(x - self.mean[:, None, None], self.matrix[..., None, None])
+
+
 def double(x: torch.Tensor) -> torch.Tensor:
     """Twice the size, bilinear."""
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)

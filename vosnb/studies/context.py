@@ -29,7 +29,9 @@ from vosnb.features import STRIDE, load_weights
 from vosnb.methods.context import object_heatmap
 from vosnb.methods.matching import MatchingNet, affinity
 from vosnb.paths import RESULTS, ROOT
-from vosnb.trackers import ContextTracker, Tracker, make_tracker, reference, resize
+from vosnb.trackers import make_tracker
+from vosnb.trackers.base import Tracker, resize
+from vosnb.trackers.matching import ContextTracker, reference
 from vosnb.training import matching
 
 SETTINGS = {  # study: {setting: what is turned}; everything else stays as it is by default

@@ -1,0 +1,185 @@
+"""From coarse scores to a mask: the refinement network R, and what else S1 learns offline (S1 sections 3.2, 3.3, 4.1).
+
+D says where the object is, to a cell; R, which never saw this object, knows what outlines look like, and draws it.
+Lesson 06 builds this file step by step.
+
+Shapes: K objects; features x^d of one frame, deepest first, (1 or K, C_d, h_d, w_d); scores s (K, 1, h, w); n channels.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from vosnb.features import WIDTHS, Whitening
+
+
+def bilinear(x: torch.Tensor, size) -> torch.Tensor:
+    return F.interpolate(x, tuple(size), mode="bilinear", align_corners=False)
+
+
+def pool(x: torch.Tensor) -> torch.Tensor:
+    """The mean of each channel, (B, C, 1, 1)."""
+    return x.mean((-2, -1), keepdim=True)
+
+
+def conv3(inputs: int, outputs: int, bias: bool = True) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 3, padding=1, bias=bias)
+
+
+def for_relu(net: nn.Module) -> None:
+    """Initialise convolutions such that a dozen of them, one after the other, still tell a score from zero (He 2015)."""
+    for layer in net.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+class TargetSegmentationEncoder(nn.Module):
+    """T^d: features, projected to n channels, meet the scores in three convolutions (S1 section 3.2, figure 2)."""
+
+    def __init__(self, inputs: int, n: int):
+        super().__init__()
+        self.project = nn.Sequential(nn.Conv2d(inputs, n, 1), nn.ReLU(), nn.Conv2d(n, n, 1))
+        self.encode = nn.Sequential(
+            conv3(n + 1, n + 1), nn.ReLU(), conv3(n + 1, n + 1), nn.ReLU(), conv3(n + 1, n), nn.ReLU()
+        )
+
+    def forward(self, x: torch.Tensor, s: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """x (1 or K, C, h, w), s (K, 1, h, w) -> encoding (K, n, h, w) and projection (1 or K, n, h, w)."""
+        projected = self.project(x)
+        return self.encode(torch.cat([projected.expand(len(s), -1, -1, -1), s], 1)), projected
+
+
+class ResidualBlock(nn.Module):
+    """A 1x1 convolution, and around it a shortcut past two of 3x3 (Yu et al. 2018)."""
+
+    def __init__(self, n: int):
+        super().__init__()
+        self.mix = nn.Conv2d(n, n, 1)
+        self.body = nn.Sequential(conv3(n, n), nn.BatchNorm2d(n), nn.ReLU(), conv3(n, n, bias=False))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.mix(x)
+        return F.relu(x + self.body(x))
+
+
+class ChannelAttention(nn.Module):
+    """What is seen at this depth, each channel by how much both depths want it, plus what comes from below."""
+
+    def __init__(self, n: int):
+        super().__init__()
+        self.attend = nn.Sequential(nn.Conv2d(2 * n, n, 1), nn.ReLU(), nn.Conv2d(n, n, 1), nn.Sigmoid())
+
+    def forward(self, here: torch.Tensor, below: torch.Tensor) -> torch.Tensor:
+        """here (K, n, h, w), below (K, n, h', w') of any size -> (K, n, h, w)."""
+        attention = self.attend(torch.cat([pool(here), pool(below)], 1))
+        return attention * here + bilinear(below, here.shape[-2:])
+
+
+class RefinementBlock(nn.Module):
+    """R^d (S1-E5): z^d = R^d(T^d(x^d, s), z^{d+1}), with T^d beside it, because at the deepest d z^{d+1} is T^d's
+    projection of the features, averaged (S1's code; the paper: "an intermediate projection")."""
+
+    def __init__(self, inputs: int, n: int):
+        super().__init__()
+        self.encoder = TargetSegmentationEncoder(inputs, n)
+        self.before, self.attention, self.after = ResidualBlock(n), ChannelAttention(n), ResidualBlock(n)
+
+    def forward(self, x: torch.Tensor, s: torch.Tensor, below: torch.Tensor | None) -> torch.Tensor:
+        encoding, projected = self.encoder(x, bilinear(s, x.shape[-2:]))
+        if below is None:
+            below = pool(projected).expand(len(s), -1, -1, -1)
+        return self.after(self.attention(self.before(encoding), below))
+
+
+class Refiner(nn.Module):
+    """The U of S1 section 3.2: S1-E5 from the deepest map to the shallowest, then a mask of the image's size.
+
+    widths: channels of the maps, deepest first. n: of everything in between (S1: 64 for a ResNet-101).
+    """
+
+    def __init__(self, widths: tuple[int, ...] = (WIDTHS[-1], WIDTHS[1], WIDTHS[0]), n: int = 24):
+        super().__init__()
+        self.blocks = nn.ModuleList(RefinementBlock(inputs, n) for inputs in widths)
+        self.narrow, self.logit = conv3(n, n // 2), conv3(n // 2, 1)
+        for_relu(self)
+
+    def forward(self, maps: list[torch.Tensor], s: torch.Tensor, size) -> torch.Tensor:
+        """maps: one frame's features, deepest first; s (K, 1, h, w) scores -> logits (K, 1, H, W) for size (H, W)."""
+        z = None
+        for block, x in zip(self.blocks, maps, strict=True):
+            z = block(x, s, z)
+        z = F.relu(self.narrow(F.interpolate(z, scale_factor=2, mode="bicubic", align_corners=False)))
+        if z.shape[-2:] != tuple(size):
+            z = F.interpolate(z, tuple(size), mode="bicubic", align_corners=False)
+        return self.logit(z)
+
+
+FEATURES = WIDTHS[-1] + WIDTHS[1]  # of D: the backbone's map at stride 8, and that at stride 4, averaged
+
+
+class TargetFeatures(nn.Module):
+    """What D sees of a frame: stride 8 and averaged stride 4 together, whitened with the statistics of training clips.
+
+    D is linear and a few CG steps are all it gets; on features as they come, with variances that differ by thousands,
+    they would go into the loudest channels alone.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.whiten = Whitening(FEATURES)
+
+    @staticmethod
+    def together(maps: list[torch.Tensor]) -> torch.Tensor:
+        return torch.cat([maps[0], F.avg_pool2d(maps[1], 2)], 1)
+
+    def forward(self, maps: list[torch.Tensor]) -> torch.Tensor:
+        """maps of stride 8, 4, .. -> (B, C, h, w)."""
+        return self.whiten(self.together(maps))
+
+
+class RefinementNet(nn.Module):
+    """All that S1 learns offline: features for D, R, and how to read a mask off D's scores alone.
+
+    D only: p = sigmoid(scale s + offset), "the scale and offset parameters prior to the output sigmoid" (section 4.1).
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.features, self.refiner = TargetFeatures(), Refiner()
+        self.scale, self.offset = nn.Parameter(torch.tensor(10.0)), nn.Parameter(torch.tensor(-5.0))
+
+    def coarse(self, s: torch.Tensor, size) -> torch.Tensor:
+        """Logits (K, 1, H, W) of D only."""
+        return self.scale * bilinear(s, size) + self.offset
+
+    def forward(self, maps: list[torch.Tensor], s: torch.Tensor, size) -> torch.Tensor:
+        return self.refiner(maps, s, size)
+
+
+class BaseNet(nn.Module):
+    """The baseline of S1 section 4.1: D replaced by a target encoder that is trained offline, R trained for it.
+
+    Two convolutions encode frame 0 and its mask; two more read that beside a frame's own features. Cell meets cell at
+    the same place: what it knows of frame 0 does not move with the object.
+    """
+
+    def __init__(self, n: int = 64):
+        super().__init__()
+        self.features, self.refiner = TargetFeatures(), Refiner()
+        self.encode_target = nn.Sequential(conv3(FEATURES + 1, n), nn.ReLU(), conv3(n, n), nn.ReLU())
+        self.compare = nn.Sequential(conv3(FEATURES + n, n), nn.ReLU(), conv3(n, 1))
+        for_relu(self)
+
+    def remember(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Frame 0: features x (1 or K, C, h, w), masks (K, 1, H, W) -> target (K, n, h, w)."""
+        cells = F.adaptive_avg_pool2d(mask, x.shape[-2:])
+        return self.encode_target(torch.cat([x.expand(len(mask), -1, -1, -1), cells], 1))
+
+    def scores(self, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Takes D's place: x (1 or K, C, h, w) and target (K, n, h, w) -> (K, 1, h, w)."""
+        return self.compare(torch.cat([x.expand(len(target), -1, -1, -1), target], 1))
+
+    def forward(self, maps: list[torch.Tensor], target: torch.Tensor, size) -> torch.Tensor:
+        return self.refiner(maps, self.scores(self.features(maps), target), size)
