@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 
 from vosnb.features import load_weights
 from vosnb.methods.matching import MatchingNet
-from vosnb.training import matching
+from vosnb.training import loop, matching
 
 
 @pytest.fixture(autouse=True)
@@ -17,10 +17,10 @@ def in_miniature(monkeypatch, tmp_path):
         "SMALL": 64,
         "DRAWN": 3,
         "POOL": 1,
-        "CHECKPOINT_EVERY": 2,
-        "ROOT": tmp_path,
     }.items():
         monkeypatch.setattr(matching, name, value)
+    monkeypatch.setattr(loop, "CHECKPOINT_EVERY", 2)
+    monkeypatch.setattr(loop, "ROOT", tmp_path)
 
 
 def test_samples_are_a_pure_function_of_seed_and_index():

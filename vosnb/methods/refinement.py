@@ -27,7 +27,7 @@ def conv3(inputs: int, outputs: int, bias: bool = True) -> nn.Conv2d:
 
 
 def for_relu(net: nn.Module) -> None:
-    """Initialise convolutions such that a dozen of them, one after the other, still tell a score from zero (He 2015)."""
+    """Initialise convolutions such that a score still counts after a dozen of them (He et al. 2015)."""
     for layer in net.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")

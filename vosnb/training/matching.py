@@ -6,7 +6,6 @@ cross-entropy on the mask that affinity alone reads, h_i. Without that last term
 minutes that we have.
 """
 
-import time
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,13 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
 
 from vosnb import creatures
-from vosnb.features import STRIDE, default_device, load_weights, save_weights, to_image
+from vosnb.features import STRIDE, load_weights, save_weights, to_image
 from vosnb.methods.context import object_heatmap
 from vosnb.methods.matching import MatchingNet, affinity, read_memory
-from vosnb.paths import ROOT, WEIGHTS
+from vosnb.paths import WEIGHTS
+from vosnb.training.loop import descend, fast_bfloat16, fit, prepare
 
 SIZE = 128
 SMALL, SMALL_SHARE = 96, 0.6  # the first steps see smaller pictures: nearly twice as many in the same time
@@ -32,7 +31,6 @@ REUSE = 8  # samples that a clip serves, spread over the POOL newest clips
 POOL = 400
 LEARNING_RATE = 1e-3
 AVERAGING = 0.998  # of the weights over the last steps: what is saved is the running mean
-CHECKPOINT_EVERY = 250
 
 
 class Samples(Dataset):
@@ -130,11 +128,6 @@ def sample_loss(net: MatchingNet, images: torch.Tensor, masks: torch.Tensor, tog
         return masks_loss + heatmap_loss(A, truth[0], truth[1])
 
 
-def fast_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 is worth it: on a GPU, and on CPUs with matrix instructions (2.3 times faster; others lose)."""
-    return device.type == "cuda" or torch.cpu._is_amx_tile_supported()
-
-
 def train(
     steps: int = 1700,
     batch: int = 6,
@@ -150,14 +143,12 @@ def train(
     """Train the matcher and write its weights; under half an hour on two cores for the default number of steps.
 
     The shipped weights had more of them: data/weights/README.md. A checkpoint is kept under build/training/ every
-    CHECKPOINT_EVERY steps; `resume=True` goes on from it and ends where the uninterrupted run would have ended.
+    250 steps; `resume=True` goes on from it and ends where the uninterrupted run would have ended.
     start_from: name or file of weights to begin with. knobs: turned in the training mixture, as for `Samples`.
     Raises FileNotFoundError when there is nothing to resume, KnobError for a knob that does not exist.
     """
     creatures.TRAINING.turned(**knobs)  # wrong ones are told now, not by a worker
-    device = torch.device(device) if device else default_device()
-    torch.manual_seed(seed)
-    torch.set_num_threads(1 if device.type == "cpu" else torch.get_num_threads())
+    device = prepare(seed, device)
     net = MatchingNet().to(device, memory_format=torch.channels_last)
     if start_from:
         load_weights(net, start_from)
@@ -167,47 +158,23 @@ def train(
         optimizer, lambda i: min(1.0, (i + 1) / 50) * (1 - i / (steps + 1)) ** 0.9 + 0.01
     )
     parts = {"net": net, "average": average, "optimizer": optimizer, "schedule": schedule}
-    checkpoint = ROOT / "build" / "training" / f"{Path(out).stem}.pt"
-    done, minutes = 0, 0.0
-    if resume:
-        if not checkpoint.exists():
-            raise FileNotFoundError(f"nothing to resume at {checkpoint}: train without --resume.")
-        saved = torch.load(checkpoint, map_location=device, weights_only=True)
-        for name, part in parts.items():
-            part.load_state_dict(saved[name])
-        done, minutes = saved["done"], saved["minutes"]
-
-    def save(done: int) -> None:
-        checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        state = {name: part.state_dict() for name, part in parts.items()}
-        half_written = checkpoint.with_suffix(".tmp")
-        torch.save(state | {"done": done, "minutes": minutes + (time.time() - began) / 60}, half_written)
-        half_written.replace(checkpoint)
-
     samples = Samples(seed, steps * batch, small=int(steps * SMALL_SHARE) * batch, **knobs)
-    samples = torch.utils.data.Subset(samples, range(done * batch, steps * batch))
     ahead = {"worker_init_fn": worker_init, "prefetch_factor": 8} if workers else {}
-    loader = DataLoader(samples, batch, num_workers=workers, **ahead)
-    began, losses = time.time(), []
-    net.train()
-    bar = tqdm(loader, "training", total=steps, initial=done, unit="step", mininterval=5)
-    for frames, masks, together in bar:
+
+    def batches(done: int) -> DataLoader:
+        rest = torch.utils.data.Subset(samples, range(done * batch, steps * batch))
+        return DataLoader(rest, batch, num_workers=workers, **ahead)
+
+    def learn(frames: torch.Tensor, masks: torch.Tensor, together: torch.Tensor) -> float:
         images = to_image(frames.numpy(), device).transpose(0, 1)
         with torch.autocast(device.type, torch.bfloat16, enabled=fast_bfloat16(device)):
             loss = sample_loss(net, images, masks.float().transpose(0, 1).to(device), together.to(device))
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
+        value = descend(loss, net, optimizer, schedule)
         average.update_parameters(net)
-        done += 1
-        losses.append(loss.item())
-        if done % 50 == 0:
-            bar.set_postfix(loss=f"{np.mean(losses[-200:]):.3f}", refresh=False)
-        if done % CHECKPOINT_EVERY == 0 or done == steps:
-            save(done)
-    minutes += (time.time() - began) / 60
+        return value
+
+    net.train()
+    minutes = fit(Path(out).stem, parts, batches, learn, steps, resume)
     card = {"network": "MatchingNet", "seed": seed, "steps": steps, "batch": batch, "minutes": f"{minutes:.0f}"}
     if start_from:
         card["start_from"] = Path(start_from).name
