@@ -16,7 +16,6 @@ from vosnb.methods.context import (
     balance,
     excess_losses,
     object_heatmap,
-    read_regrouped,
 )
 from vosnb.methods.matching import MatchingNet, affinity
 from vosnb.trackers import make_tracker, segment
@@ -101,7 +100,7 @@ def test_S0_E3_losses_alpha_and_gradients_are_those_of_an_independent_evaluation
 @pytest.mark.parametrize("rate", [1.0, 0.1])
 def test_fifty_steps_go_the_same_way(frame0, name, normalise, rate):
     o, query_key, memory_key, what = frame0
-    settings = {"learning_rate": rate, "normalise": normalise, "scale": SCALES[name], "patience": None}
+    settings = {"learning_rate": rate, "normalise": normalise, "scale": SCALES[name], "patience": None, "loss": "leak"}
     history = adapt_keys(query_key, memory_key, *what, 50, **settings)
     unit = what[2].numel() if normalise == "mean" else 1  # the oracle's losses are sums either way
     found = torch.tensor([history.object, history.background], dtype=torch.float64).T[:50] * unit
@@ -116,7 +115,7 @@ def test_fifty_steps_go_the_same_way(frame0, name, normalise, rate):
 
 def test_the_paper_s_rate_on_the_summed_loss_loses_and_patience_brings_the_best_state_back(frame0):
     _, query_key, memory_key, what = frame0
-    settings = {"learning_rate": 1.0, "normalise": "sum"}
+    settings = {"learning_rate": 1.0, "normalise": "sum", "loss": "leak"}
     lost = adapt_keys(copy.deepcopy(query_key), copy.deepcopy(memory_key), *what, **settings, patience=None)
     assert lost.total[-1] > lost.total[0] and lost.background[-1] < 1e-6 * lost.background[0]
     before = query_key.weight.clone()
@@ -180,7 +179,7 @@ def test_only_the_convolutions_asked_for_are_tuned(frame0, tune, moved):
         ({"alpha": "same"}, "'balanced' or a number"),
         ({"learning_rate": 0.0}, "above 0"),
         ({"steps": -1}, "not negative"),
-        ({"loss": "hinge"}, "leak, excess"),
+        ({"loss": "hinge"}, "excess, leak"),
     ],
 )
 def test_settings_that_cannot_be_are_told_before_anything_runs(wrong, says):
@@ -203,7 +202,7 @@ def clip():
 
 def test_the_tracker_changes_the_two_key_convolutions_and_nothing_else(net, clip):
     given = copy.deepcopy(net.state_dict())
-    tracker = make_tracker("matching+context", net=net, device="cpu", steps=3, within="adapted")
+    tracker = make_tracker("matching+context", net=net, device="cpu", steps=3)
     tracker.start(clip.frames[0], clip.first_mask)
     assert all(torch.equal(value, given[name]) for name, value in net.state_dict().items())
     changed = {name for name, value in tracker.net.state_dict().items() if not torch.equal(value, given[name])}
@@ -211,44 +210,20 @@ def test_the_tracker_changes_the_two_key_convolutions_and_nothing_else(net, clip
     assert changed <= {f"{end}_key.{part}" for end in ("query", "memory") for part in ("weight", "bias")}
 
 
-def test_regrouped_reading_takes_h_from_the_adapted_keys_and_the_rest_from_the_generic_ones():
-    r = torch.Generator().manual_seed(0)
-    adapted, generic = ((torch.randn(2, 8, 30, generator=r), torch.randn(2, 8, 20, generator=r)) for _ in range(2))
-    values, mask = torch.randn(2, 5, 20, generator=r), torch.rand(2, 20, generator=r)
-    A, A_adapted = affinity(*generic), affinity(*adapted)
-    h, h_adapted = object_heatmap(A, mask)[..., None], object_heatmap(A_adapted, mask)[..., None]
-    m = mask[:, None]
-    regrouped = A * (m * h_adapted / h + (1 - m) * (1 - h_adapted) / (1 - h))
-    torch.testing.assert_close(regrouped.sum(-1), torch.ones(2, 30))
-    expected = values @ regrouped.transpose(-1, -2)
-    found = read_regrouped(adapted, generic, values, m)
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
-    hard = (mask > 0.5).float()
-    told = read_regrouped(adapted, generic, hard[:, None], hard[:, None])[:, 0]  # reads the mask itself: it is h'
-    torch.testing.assert_close(told, object_heatmap(A_adapted, hard), atol=1e-5, rtol=1e-4)
-    same = read_regrouped(generic, generic, values, m)
-    torch.testing.assert_close(same, values @ A.transpose(-1, -2), atol=1e-5, rtol=1e-4)
-
-
-@pytest.mark.parametrize("within", ["adapted", "generic"])
 @pytest.mark.parametrize("memory", ["first", "every+last", "variation"])
-def test_frame_0_is_remembered_with_the_adapted_keys_and_no_step_is_the_plain_matcher(net, clip, memory, within):
+def test_frame_0_is_remembered_with_the_adapted_keys_and_no_step_is_the_plain_matcher(net, clip, memory):
     def masks(name, **settings):
         tracker = make_tracker(name, net=net, device="cpu", memory=memory, **settings)
         return tracker, torch.stack([p for *_, p in segment(tracker, clip) if p is not None])
 
     plain, expected = masks("matching")
-    _, same = masks("matching+context", steps=0, within=within)
-    if (memory, within) != ("variation", "generic"):  # that picks cells by both keys
-        torch.testing.assert_close(same, expected, atol=1e-4, rtol=0)
-    tuned, other = masks("matching+context", steps=3, learning_rate=1.0, patience=None, within=within)
+    _, same = masks("matching+context", steps=0)
+    torch.testing.assert_close(same, expected, atol=1e-4, rtol=0)
+    tuned, other = masks("matching+context", steps=3, learning_rate=1.0, patience=None)
     assert (other - expected).abs().max() > 1e-3
     (key, value), (plain_key, plain_value) = tuned.memories[0].frames[0], plain.memories[0].frames[0]
-    d, v = plain_key.shape[1], plain_value.shape[1]
-    assert not torch.allclose(key[:, :d], plain_key)
-    torch.testing.assert_close(value[:, :v], plain_value)
-    if within == "generic":
-        torch.testing.assert_close(key[:, d:], plain_key)
+    assert not torch.allclose(key, plain_key)
+    torch.testing.assert_close(value, plain_value)
 
 
 def test_every_clip_starts_from_the_generic_keys(net, clip):

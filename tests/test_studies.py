@@ -60,8 +60,8 @@ def test_the_stored_ablations_are_of_the_same_runs_as_table_1():
     """Where a study and the table on all clips ran the same tracker, the study's clips have the same J in both."""
     rows = json.loads((RESULTS / "context_ablations.json").read_text())["rows"]
     records = json.loads((RESULTS / "context.json").read_text())["clips"]
-    for setting, tracker in {"generic": "", "adapted": ":within=adapted"}.items():
-        row = next(row for row in rows if (row["study"], row["setting"]) == ("within", setting))
+    for setting, tracker in {"excess": "", "S0-E3": ":loss=leak"}.items():
+        row = next(row for row in rows if (row["study"], row["setting"]) == ("loss", setting))
         for key, name in {"J": f"matching+context:memory=first{tracker}", "J_without": "matching:memory=first"}.items():
             J = [r["J"] for r in records if (r["tracker"], r["difficulty"]) == (name, "twins")][: row["clips"]]
             assert len(J) == row["clips"] and row[key] == pytest.approx(np.mean(J), abs=5e-3), (setting, key)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from vosnb.methods.matching import affinity, read_flat
+from vosnb.methods.matching import affinity
 
 
 def object_heatmap(A: torch.Tensor, memory_mask: torch.Tensor) -> torch.Tensor:
@@ -71,7 +71,9 @@ def excess_losses(
 
         L_obj = sum_i (1 - m_i) max(h_i - m_i, 0)          L_bg = sum_i m_i max(m_i - h_i, 0)
 
-    Both are zero where h = m, and equal to S0-E3 where masks are 0 or 1. Ours, not the paper's. Shapes as there.
+    Both are zero where h = m, and equal to S0-E3 where masks are 0 or 1. Keys tuned with S0-E3 itself learn to read
+    from pure cells and to avoid those on the border, from which the decoder draws its outline; lesson 03 measures it.
+    Ours, not the paper's. Shapes as there.
     """
     beyond = object_heatmap(A, memory_mask) - query_mask
     return ((1 - query_mask) * beyond.clamp_min(0)).sum(-1), (query_mask * (-beyond).clamp_min(0)).sum(-1)
@@ -104,7 +106,7 @@ class History:
 OPTIMIZERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
 TUNED = ("both", "query", "memory")
 NORMALISATIONS = ("mean", "sum")
-LOSSES = {"leak": adaptation_losses, "excess": excess_losses}
+LOSSES = {"excess": excess_losses, "leak": adaptation_losses}
 
 
 def check_settings(steps, learning_rate, alpha, normalise, optimizer, tune, patience, loss) -> None:
@@ -140,7 +142,7 @@ def adapt_keys(
     optimizer: str = "sgd",
     tune: str = "both",
     patience: int | None = 10,
-    loss: str = "leak",
+    loss: str = "excess",
 ) -> History:
     """Tune the two key convolutions, in place, on frame 0 looking into a memory of frame 0 (S0 sections 3.3 and 4).
 
@@ -156,7 +158,7 @@ def adapt_keys(
     scale: of the affinity, as there. optimizer: "sgd" or "adam". tune: "both" convolutions, "query" or "memory".
     patience: stop after so many steps without a new lowest loss, and return to the state that had it; None: run on and
         keep the last state.
-    loss: "leak" (S0-E3) or "excess" (`excess_losses`).
+    loss: "excess" (`excess_losses`, ours) or "leak" (S0-E3 to the letter).
 
     Raises ValueError for settings that do not exist.
     """
@@ -192,30 +194,3 @@ def adapt_keys(
             p.copy_(best)
             p.requires_grad_(False).grad = None
     return history
-
-
-def read_regrouped(
-    adapted: tuple[torch.Tensor, torch.Tensor],
-    generic: tuple[torch.Tensor, torch.Tensor],
-    memory_values: torch.Tensor,
-    memory_mask: torch.Tensor,
-) -> torch.Tensor:
-    """Read with the adapted keys' decision between object and background, and the generic keys' choice inside each.
-
-    Keys tuned with S0-E3 learn to read from pure cells and to avoid those on the object's border (see
-    `adaptation_losses`), from which the decoder draws its outline; lesson 03 measures it. So
-
-        A'_ij = A_ij h'_i / h_i  for j in the object,   A_ij (1 - h'_i) / (1 - h_i)  elsewhere,
-
-    with A and h of the generic keys and h' of the adapted ones: its rows sum to one, and its heatmap is h'. Ours, not
-    the paper's. Neither A nor A' is ever held (`read_flat`).
-
-    adapted, generic: query keys (..., d, N) and memory keys (..., d, M) each. memory_values (..., v, M), memory_mask
-    (..., 1, M) in 0..1; returns (..., v, N).
-    """
-    h_adapted = read_flat(*adapted, memory_mask)
-    v = memory_values.shape[-2]
-    read = read_flat(*generic, torch.cat([memory_values, memory_values * memory_mask, memory_mask], -2))
-    everything, object, h = read.split([v, v, 1], -2)
-    h = h.clamp(1e-6, 1 - 1e-6)
-    return object * (h_adapted / h) + (everything - object) * ((1 - h_adapted) / (1 - h))

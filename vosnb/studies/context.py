@@ -35,8 +35,7 @@ from vosnb.trackers.matching import ContextTracker, reference
 from vosnb.training import matching
 
 SETTINGS = {  # study: {setting: what is turned}; everything else stays as it is by default
-    "within": {"generic": {}, "adapted": {"within": "adapted"}},
-    "loss": {"S0-E3": {}, "excess": {"loss": "excess"}, "excess, adapted": {"loss": "excess", "within": "adapted"}},
+    "loss": {"S0-E3": {"loss": "leak"}, "excess": {}},
     "alpha": {"balanced": {}, "1": {"alpha": 1}, "10": {"alpha": 10}},
     "rate": {"0.03": {"learning_rate": 0.03}, "0.3": {}}
     | {f"{rate:g}": {"learning_rate": rate, "patience": None} for rate in (1.0, 3.0, 10.0)},
@@ -203,18 +202,17 @@ def diagnosis(tracker: ContextTracker, clips: list[Clip]) -> dict:
     found = []
     for clip in clips:
         tracker.start(clip.frames[0], clip.only(1).first_mask)
-        history, d = tracker.history, tracker.generic[0].out_channels
+        history, adapted = tracker.history, (tracker.net.query_key, tracker.net.memory_key)
         _, memory = first_frame(tracker, clip)
         features = tracker.net.memory_encoder(*memory)
-        adapted = tracker.net.query_key, tracker.net.memory_key  # where both are asked for, the adapted ones come first
         in_object = F.avg_pool2d(memory[1], STRIDE).flatten()
         late = len(clip) - 2
         masks = late_groups(clip, late, memory[1].shape[-2:])
         seen = tracker.net.query_encoder(tracker._fit(clip.frames[late]))[-1]
         values = [history.total[history.best] / history.total[0]]
         for query_key, memory_key in (tracker.generic, adapted):
-            q = query_key(seen)[:, :d].flatten(2)
-            h = object_heatmap(affinity(q, memory_key(features)[:, :d].flatten(2))[0], in_object)
+            A = affinity(query_key(seen).flatten(2), memory_key(features).flatten(2))
+            h = object_heatmap(A[0], in_object)
             values += [((g * h).sum() / g.sum()).item() if g.sum() > 0.5 else np.nan for g in masks]
         found.append(values)
     names = ("loss", "h_object_before", "h_alike_before", "h_object", "h_alike")

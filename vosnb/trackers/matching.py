@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from vosnb.features import STRIDE, load_weights
-from vosnb.methods.context import History, adapt_keys, check_settings, read_regrouped
+from vosnb.methods.context import History, adapt_keys, check_settings
 from vosnb.methods.matching import MatchingNet, Memory, read_flat, soft_aggregate
 from vosnb.trackers.base import NetworkTracker, resize
 
@@ -62,7 +62,7 @@ class MatchingTracker(NetworkTracker):
         keys = query.key.flatten(2)
         logits = []
         for memory, n in zip(self.memories, self.groups, strict=True):
-            read = self._read(keys.expand(n, -1, -1), memory)
+            read = read_flat(keys.expand(n, -1, -1), memory.keys, memory.values)
             logits.append(self.net.decode(query, read)[:, 0])
         p = soft_aggregate(torch.sigmoid(torch.cat(logits)))
         for memory, masks in zip(self.memories, p[1:, None].split(self.groups), strict=True):
@@ -72,18 +72,12 @@ class MatchingTracker(NetworkTracker):
                 memory.skip()
         return resize(p[None], frame.shape[:2])[0]
 
-    def _read(self, keys: torch.Tensor, memory: Memory) -> torch.Tensor:
-        """What K objects with query keys (K, d, N) read from their memory: (K, v, N)."""
-        return read_flat(keys, memory.keys, memory.values)
-
 
 class ContextTracker(MatchingTracker):
     """`matching` whose two key convolutions are tuned on the first frame of each clip (S0 sections 3.3 and 4).
 
     steps .. loss: see `vosnb.methods.context.adapt_keys`; the other settings are those of `matching`. Objects that
     join later are remembered with the keys as they are then. `history` tells what the last adaptation did.
-    within: which keys find the place inside the object and inside the background, once the adapted ones have decided
-        between the two: "adapted" as in the paper, or "generic" (`vosnb.methods.context.read_regrouped`, and why).
     """
 
     def __init__(
@@ -95,8 +89,7 @@ class ContextTracker(MatchingTracker):
         optimizer: str = "sgd",
         tune: str = "both",
         patience: int | None = 10,
-        loss: str = "leak",
-        within: str = "generic",
+        loss: str = "excess",
         **matching,
     ):
         super().__init__(**matching)
@@ -113,9 +106,6 @@ class ContextTracker(MatchingTracker):
             "loss": loss,
         }
         check_settings(**self.settings)
-        if within not in ("adapted", "generic"):
-            raise ValueError(f"within={within!r} is unknown: choose from adapted, generic.")
-        self.within = within
         self.history: History | None = None
 
     def _reset(self):
@@ -128,30 +118,6 @@ class ContextTracker(MatchingTracker):
         cells = F.avg_pool2d(masks, STRIDE)[:, 0]
         keys = self.net.query_key, self.net.memory_key
         self.history = adapt_keys(*keys, query_features, memory_features, cells, **self.settings)
-        if self.within == "generic":  # from here on one convolution makes both keys, one above the other
-            self.net.query_key, self.net.memory_key = map(side_by_side, keys, self.generic)
-
-    def _remember(self, memory, image, masks, others=0.0):
-        if self.within == "adapted":
-            return super()._remember(memory, image, masks, others)
-        key, value = self.net.encode_memory(*reference(image, masks, others))
-        memory.add(key, torch.cat([value, F.avg_pool2d(masks, STRIDE).flatten(2)], 1))  # the mask is one more value
-
-    def _read(self, keys, memory):
-        if self.within == "adapted":
-            return super()._read(keys, memory)
-        adapted, generic = zip(keys.chunk(2, 1), memory.keys.chunk(2, 1), strict=True)
-        values = memory.values  # put together anew each time that one asks
-        return read_regrouped(adapted, generic, values[:, :-1], values[:, -1:])
-
-
-def side_by_side(first: nn.Conv2d, second: nn.Conv2d) -> nn.Conv2d:
-    """One convolution whose output channels are those of the first, then those of the second."""
-    both = copy.deepcopy(first)
-    both.out_channels += second.out_channels
-    both.weight = nn.Parameter(torch.cat([first.weight, second.weight]), requires_grad=False)
-    both.bias = nn.Parameter(torch.cat([first.bias, second.bias]), requires_grad=False)
-    return both
 
 
 def reference(image: torch.Tensor, masks: torch.Tensor, others=0.0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
