@@ -38,6 +38,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from vosnb import clips, creatures, metrics, show
+from vosnb.cells import coverage, groups, late_frames, whole_cells
 from vosnb.exercises import lesson_01
 from vosnb.exercises import lesson_02 as exercises
 from vosnb.features import load_weights, to_image
@@ -54,46 +55,28 @@ from vosnb.widgets.sliders import Sliders
 # %%
 dev = device(DEVICE)
 net = load_weights(MatchingNet(), "matching").to(dev).requires_grad_(False)
-
-
 short_side = make_tracker("matching", net=net, device=dev).short_side  # the size at which the trackers look
-
-
-def whole_cells(clip):
-    """The clip at a size that 8 x 8 cells fill without a rest, as large as the tracker sees it."""
-    shrink = min(1, short_side / min(clip.size))
-    height, width = (max(2, round(side * shrink / 8)) * 8 for side in clip.size)
-    return clip if clip.size == (height, width) else clip.resized(height, width)
-
-
 kinds = {}  # difficulty -> its clips
 for clip in clips.load(DATASET, SPLIT):
     of_kind = kinds.setdefault(clip.info.get("difficulty", "all clips"), [])
     if len(of_kind) < MAX_CLIPS:
-        of_kind.append(whole_cells(clip))
+        of_kind.append(whole_cells(clip, short_side))
 test = [clip for of_kind in kinds.values() for clip in of_kind]
 
 # %% [markdown]
+# `whole_cells` brings a clip to the size at which the trackers see it, which cells of 8 x 8 pixels fill without a rest.
+#
 # S0 follows *one* object at a time, and so do we: the mask of object 1 is given, and all else is background. But our
 # clips know more than they tell the tracker. Every creature has an exact mask and a species. So we can ask *which*
 # background is read: a **look-alike** (a creature of the target's species), another creature, or the plain ground. We
-# call these four the **groups**.
-
+# call these four the **groups**. `groups(clip)` says which creatures are in which. (Where a data set knows no species,
+# every other object counts as a look-alike.) `coverage(clip, t)` says which share of each cell every group covers in
+# frame t, 0 to 1: a row for each group, a column for each cell.
 
 # %%
-def groups(clip):
-    """{group: numbers of its objects in the masks}. Where nothing is known of species, nobody is a look-alike."""
-    species = [group for *_, group in clip.info.get("species", [])]
-    rest = sorted({int(k) for k in np.unique(clip.first_mask) if 1 < k < 255} | set(range(2, len(species) + 1)))
-    alike = [k for k in rest if species and species[k - 1] == species[0]]
-    return {"object": [1], "look-alikes": alike, "others": [k for k in rest if k not in alike], "ground": [0]}
-
-
-def cells(clip, t):
-    """Which share of each cell every group covers in frame t: (4, N), 0 to 1."""
-    masks = np.stack([np.isin(clip.masks[t], numbers) for numbers in groups(clip).values()])
-    return F.avg_pool2d(torch.from_numpy(masks).float(), 8).flatten(1)
-
+example = next(iter(kinds.values()))[0]
+print(groups(example))
+print(f"frames of {example.size[0]} x {example.size[1]} pixels; coverage {tuple(coverage(example, 0).shape)}")
 
 # %% [markdown]
 # And three steps of lesson 01, each as a function: put frame 0 into memory; let a frame look into it; let the decoder
@@ -114,13 +97,6 @@ def look(clip, t, memory, attention=affinity):
     A = attention(query.key.flatten(2), keys)
     painted = net.decode(query, read_memory(A, values))[0, 0] > 0  # a logit above 0 is a probability above one half
     return A[0].cpu(), painted.cpu().numpy()
-
-
-def late_frames(clip, count=3):
-    """The last frames in which the object shows at least 64 pixels (one cell's worth); any, if there are none."""
-    masks = {t: clip.masks[t] for t in range(len(clip) * 2 // 3, len(clip))}
-    seen = [t for t, mask in masks.items() if mask is not None and (mask == 1).sum() >= 64]
-    return seen[-count:] or [max(t for t in range(len(clip)) if clip.masks[t] is not None)]
 
 
 # %% [markdown]
@@ -144,9 +120,7 @@ def spill_of(clip, t):
 
 
 twins = kinds.get("twins", test)
-ranked = sorted(
-    ((spill_of(clip, t), n, t) for n, clip in enumerate(twins) for t in late_frames(clip)[-2:]), reverse=True
-)
+ranked = sorted(((spill_of(clip, t), n, t) for n, clip in enumerate(twins) for t in late_frames(clip, 2)), reverse=True)
 _, chosen, late = ranked[min(2 * SEED, len(ranked) - 1)]
 clip = twins[chosen]
 rows, columns = (side // 8 for side in clip.size)
@@ -171,7 +145,7 @@ show.filmstrip(
 # %%
 memory = remember(clip)
 seen = {t: look(clip, t, memory) for t in (0, late)}  # A and the painted mask of these two frames
-in_object = cells(clip, 0)[0]  # (M,): how much of each memory cell the object covers
+in_object = coverage(clip, 0)[0]  # (M,): how much of each memory cell the object covers
 show.heatmap(
     [clip.frames[0], clip.frames[late]],
     {f"frame {t}: read from the object": (A @ in_object).view(rows, columns) for t, (A, _) in seen.items()},
@@ -237,7 +211,7 @@ def blocks(A, query_groups, memory_groups):
 
 
 show.figure(
-    blocks(seen[0][0], cells(clip, 0).numpy(), cells(clip, 0).numpy()),
+    blocks(seen[0][0], coverage(clip, 0).numpy(), coverage(clip, 0).numpy()),
     alt="The affinity matrix of frame 0 against itself, sorted into blocks: object, look-alikes, ground. The block "
     "object to object is bright. The blocks between object and look-alikes are dimmer, yet brighter than those "
     "between object and ground.",
@@ -277,7 +251,7 @@ def share_table(shares):
     )
 
 
-shares = {t: affinity_shares(A, cells(clip, t), cells(clip, 0)) for t, (A, _) in seen.items()}
+shares = {t: affinity_shares(A, coverage(clip, t), coverage(clip, 0)) for t, (A, _) in seen.items()}
 share_table(shares[0])
 
 # %% [markdown]
@@ -341,7 +315,7 @@ check(exercises.soft_heatmap, soft_heatmap)
 
 # %%
 h = object_heatmap(seen[0][0], in_object)
-on_groups = [((of_cells * h).sum() / of_cells.sum()).item() for of_cells in cells(clip, 0)]
+on_groups = [((of_cells * h).sum() / of_cells.sum()).item() for of_cells in coverage(clip, 0)]
 table(
     [
         {"group": name, "mean h in frame 0": mean}
@@ -401,7 +375,7 @@ guess_late = predict(
 # %%
 share_table(shares[late])
 show.figure(
-    blocks(seen[late][0], cells(clip, late).numpy(), cells(clip, 0).numpy()),
+    blocks(seen[late][0], coverage(clip, late).numpy(), coverage(clip, 0).numpy()),
     alt=f"The sorted affinity matrix of frame {late} against frame 0. The block object to object has faded, and the "
     "attention of the object's rows is spread over look-alikes and ground.",
 )
@@ -413,7 +387,7 @@ show.figure(
 times = [t for t in range(0, len(clip), 1 if BUDGET >= 1 else 4) if clip.masks[t] is not None]
 through_time = np.stack(
     [
-        affinity_shares(look(clip, t, memory)[0], cells(clip, t), cells(clip, 0))[:, 0].numpy()
+        affinity_shares(look(clip, t, memory)[0], coverage(clip, t), coverage(clip, 0))[:, 0].numpy()
         for t in progress(times, "looking")
     ]
 )
@@ -495,7 +469,7 @@ check(exercises.two_leaks, two_leaks)
 # %%
 both = []
 for t, (A, _) in seen.items():
-    m = cells(clip, t)[0]
+    m = coverage(clip, t)[0]
     into, out = exercises.two_leaks.reference(A, m, in_object)
     sums = ((1 - m) * object_heatmap(A, in_object)).sum(), (m * background_heatmap(A, in_object)).sum()
     both += [
@@ -523,7 +497,7 @@ if DATASET == "embedded":
 # %%
 reversed_maps = {}
 for t, (A, _) in seen.items():
-    m = cells(clip, t)[0]
+    m = coverage(clip, t)[0]
     reversed_maps[f"frame {t}: object reads outside"] = (m * background_heatmap(A, in_object)).view(rows, columns)
 show.heatmap(
     [clip.frames[0], clip.frames[late]],
@@ -577,7 +551,7 @@ table(
 )
 
 # %% tags=["nbval-check-output"]
-perfect = affinity_shares(torch.eye(len(in_object)), cells(clip, 0)[:1], torch.stack([in_object, 1 - in_object]))
+perfect = affinity_shares(torch.eye(len(in_object)), coverage(clip, 0)[:1], torch.stack([in_object, 1 - in_object]))
 claim("the floor is the leak of the identity", abs(perfect[0, 1].item() - floor) < 1e-5)
 if DATASET == "embedded":
     claim("share of the object's border floor: small creatures are mostly border", floor, low=0.05)
@@ -599,7 +573,7 @@ def explorer(clip, t, A, memory_mask):
     """The explorer of frame t against frame 0, at the cell of a look-alike that reads most from the object."""
     rows, columns = (side // 8 for side in clip.size)
     h = object_heatmap(A, memory_mask)
-    now = cells(clip, t)
+    now = coverage(clip, t)
     wrong = now[1] if now[1].any() else 1 - now[0]
     return AffinityExplorer(
         clip.frames,
@@ -661,10 +635,10 @@ def h_with_memory(clip, t, schedule):
     query = net.encode_query(to_image(clip.frames[t], dev)[None])
     A = affinity(query.key.flatten(2), tracker.memories[0].keys)[0].cpu()
     soft = F.avg_pool2d(torch.stack(believed)[:, None], 8).flatten()
-    return affinity_shares(A, cells(clip, t), soft[None])[:, 0].numpy()
+    return affinity_shares(A, coverage(clip, t), soft[None])[:, 0].numpy()
 
 
-watched = [(clip, late_frames(clip)[-1]) for clip in twins[: max(2, round(5 * BUDGET))]]
+watched = [(clip, *late_frames(clip)) for clip in twins[: max(2, round(5 * BUDGET))]]
 by_schedule = {
     schedule: average([h_with_memory(clip, t, schedule) for clip, t in progress(watched, schedule)])
     for schedule in ("first", "every")
@@ -706,8 +680,8 @@ def same_scene(seed):
     def scene(difference, frame):
         clip = creatures.generate(seed, "twins", "val", species_difference=difference, times=[0, frame])
         A, _ = look(clip, 1, remember(clip))
-        h = object_heatmap(A, cells(clip, 0)[0])
-        on = affinity_shares(A, cells(clip, 1), cells(clip, 0))[:, 0]
+        h = object_heatmap(A, coverage(clip, 0)[0])
+        on = affinity_shares(A, coverage(clip, 1), coverage(clip, 0))[:, 0]
         return clip, h.view(clip.size[0] // 8, clip.size[1] // 8), on
 
     def draw(difference, frame):
@@ -750,7 +724,9 @@ for difference in progress(differences, "differences"):
     for seed in seeds:
         made = creatures.generate(seed, "twins", "val", species_difference=difference, times=[0, 12])
         start = remember(made)
-        on.append([affinity_shares(look(made, t, start)[0], cells(made, t), cells(made, 0))[:2, 0] for t in (0, 1)])
+        on.append(
+            [affinity_shares(look(made, t, start)[0], coverage(made, t), coverage(made, 0))[:2, 0] for t in (0, 1)]
+        )
     h_object, h_alike = np.nanmean([torch.stack(frames).numpy() for frames in on], axis=0).T
     for name, share in zip(reached, h_alike / h_object, strict=True):
         reached[name].append(float(share))
@@ -813,9 +789,9 @@ measured = {}
 for name, attention in progress(choices.items(), "choices"):
     found = []
     for other in crowded:
-        t = late_frames(other)[-1]
+        (t,) = late_frames(other)
         A, painted = look(other, t, remember(other), attention)
-        on = affinity_shares(A, cells(other, t), cells(other, 0))
+        on = affinity_shares(A, coverage(other, t), coverage(other, 0))
         found.append([on[0, 0], on[1, 0], on[3, 0], 1 - on[0, 0], metrics.jaccard(other.masks[t] == 1, painted)])
     measured[name] = average(found)
 heads = ("h object", "h look-alikes", "h ground", "object to rest", "J")
@@ -849,8 +825,8 @@ def measure(clip, times):
     memory, found = remember(clip), []
     for t in times:
         A, painted = look(clip, t, memory)
-        now = cells(clip, t)
-        h = affinity_shares(A, now, cells(clip, 0))[:, 0]
+        now = coverage(clip, t)
+        h = affinity_shares(A, now, coverage(clip, 0))[:, 0]
         j = metrics.jaccard(clip.masks[t] == 1, painted)
         spill = spilled(painted, clip.masks[t], groups(clip)["look-alikes"])
         found.append([*h, 1 - h[0], exercises.border_floor.reference(now[0]), j, spill])

@@ -102,65 +102,88 @@ def loss_without_gradient(A, masks, alpha=None):
     return loss_object_by_object(A.detach(), masks, alpha)
 
 
-# ---------------------------------------------------------------------------------------------- regroup
+# ---------------------------------------------------------------------------------------------- excess
 
 
-def regrouped_by_parts(A, h_new, m):
-    inside, outside = A * m, A * (1 - m)
-    shares = [part / part.sum(-1, keepdim=True).clamp_min(1e-6) for part in (inside, outside)]
-    return h_new[:, None] * shares[0] + (1 - h_new)[:, None] * shares[1]
+def heat_of(A, memory_mask):
+    return (A * memory_mask[..., None, :]).sum(-1)
 
 
-def factors(A, h_new, m):
-    h = (A @ m).clamp(1e-6, 1 - 1e-6)
-    return (h_new / h)[:, None], ((1 - h_new) / (1 - h))[:, None]
+def excess_over_the_floor(A, query_mask, memory_mask):
+    """What each cell pays by S0-E3, less what it pays when it finds itself."""
+    h, floor = heat_of(A, memory_mask), query_mask * (1 - query_mask)
+    charges = (1 - query_mask) * h - floor, query_mask * (1 - h) - floor
+    return tuple(torch.relu(charge).sum(-1) for charge in charges)
 
 
-def regrouped_on_the_object_alone(A, h_new, m):
-    return A * (factors(A, h_new, m)[0] * m + 1 - m)
+def excess_by_where(A, query_mask, memory_mask):
+    h = heat_of(A, memory_mask)
+    more, less = (1 - query_mask) * (h - query_mask), query_mask * (query_mask - h)
+    return torch.where(h > query_mask, more, 0).sum(-1), torch.where(h < query_mask, less, 0).sum(-1)
 
 
-def regrouped_and_divided(A, h_new, m):
-    scaled = regrouped_on_the_object_alone(A, h_new, m)
-    return scaled / scaled.sum(-1, keepdim=True)
+def excess_with(over, under, weights=lambda m: (1 - m, m), add=lambda x: x.sum(-1)):
+    """An answer that charges over(h, m) and under(h, m)."""
+
+    def answer(A, query_mask, memory_mask):
+        h = heat_of(A, memory_mask)
+        outside, inside = weights(query_mask)
+        return add(outside * over(h, query_mask)), add(inside * under(h, query_mask))
+
+    return answer
 
 
-def regrouped_times_new(A, h_new, m):
-    return A * (h_new[:, None] * m + (1 - h_new)[:, None] * (1 - m))
+def above(h, m):
+    return (h - m).clamp_min(0)
 
 
-def regrouped_over_h(A, h_new, m):
-    h = (A @ m)[:, None].clamp(1e-6, 1 - 1e-6)
-    return A * (h_new[:, None] / h * m + (1 - h_new)[:, None] / h * (1 - m))
+def below(h, m):
+    return (m - h).clamp_min(0)
 
 
-def regrouped_hard(A, h_new, m):
-    return regrouped_by_parts(A, h_new, (m > 0.6).to(m))
+def excess_of_the_sum(A, query_mask, memory_mask):
+    floor = (query_mask * (1 - query_mask)).sum(-1)
+    leaks = excess_with(lambda h, m: h, lambda h, m: 1 - h)(A, query_mask, memory_mask)
+    return tuple((leak - floor).clamp_min(0) for leak in leaks)
 
 
-def regrouped_along_columns(A, h_new, m):
-    h = (A @ m).clamp(1e-6, 1 - 1e-6)
-    return A * (h_new / h * m + (1 - h_new) / (1 - h) * (1 - m))
+def excess_swapped(A, query_mask, memory_mask):
+    return excess_by_where(A, query_mask, memory_mask)[::-1]
 
 
-def regrouped_not(A, h_new, m):
-    return A.clone()
+def excess_over_the_memory(A, query_mask, memory_mask):
+    h = heat_of(A, memory_mask)
+    return ((1 - query_mask) * above(h, memory_mask)).sum(-1), (query_mask * below(h, memory_mask)).sum(-1)
 
 
-def regrouped_unguarded(A, h_new, m):
-    h = A @ m
-    return A * ((h_new / h)[:, None] * m + ((1 - h_new) / (1 - h))[:, None] * (1 - m))
+def excess_of_hard_masks(A, query_mask, memory_mask):
+    return excess_by_where(A, (query_mask > 0.5).to(A), memory_mask)
 
 
-def regrouped_by_adding(A, h_new, m):
-    move = (h_new - A @ m)[:, None]
-    return A + move * (m / m.sum() - (1 - m) / (1 - m).sum())
+def excess_detached(A, query_mask, memory_mask):
+    return excess_by_where(A.detach(), query_mask, memory_mask)
+
+
+def excess_together(A, query_mask, memory_mask):
+    return sum(excess_by_where(A, query_mask, memory_mask))
+
+
+def excess_doubled(A, query_mask, memory_mask):
+    L_obj, L_bg = excess_by_where(A, query_mask, memory_mask)
+    return 2 * L_obj, 2 * L_bg
+
+
+def excess_with_another_gradient(A, query_mask, memory_mask):
+    """Right in value; the gradient of L_obj is that of S0-E3, which goes on where nothing exceeds."""
+    L_obj, L_bg = excess_by_where(A, query_mask, memory_mask)
+    leak = ((1 - query_mask) * heat_of(A, memory_mask)).sum(-1)
+    return L_obj.detach() + leak - leak.detach(), L_bg
 
 
 RIGHT = {
     "query_gradient": [gradient_by_autograd],
     "total_loss": [loss_object_by_object],
-    "regroup": [regrouped_by_parts],
+    "excess": [excess_over_the_floor, excess_by_where],
 }
 MUTANTS = {
     "query_gradient": {
@@ -185,15 +208,21 @@ MUTANTS = {
         "no alpha returned": (loss_alone, "two things"),
         "everything detached": (loss_without_gradient, "no gradient"),
     },
-    "regroup": {
-        "object alone": (regrouped_on_the_object_alone, "do not sum to one"),
-        "divided afterwards": (regrouped_and_divided, "dividing afterwards"),
-        "times h'": (regrouped_times_new, "where it should be h' / h"),
-        "over h everywhere": (regrouped_over_h, "is 1 - h"),
-        "hard mask": (regrouped_hard, "mask hard"),
-        "columns": (regrouped_along_columns, "which axis"),
-        "nothing moved": (regrouped_not, "nothing was moved"),
-        "unguarded": (regrouped_unguarded, "divide by zero"),
-        "moved by adding": (regrouped_by_adding, "not right"),
+    "excess": {
+        "S0-E3 itself": (excess_with(lambda h, m: h, lambda h, m: 1 - h), "still pays"),
+        "not clamped": (excess_with(lambda h, m: h - m, lambda h, m: m - h), "never negative"),
+        "excess of the sum": (excess_of_the_sum, "of the sum"),
+        "distance": (excess_with(lambda h, m: (h - m).abs(), lambda h, m: (h - m).abs()), "charge both errors"),
+        "no weights": (excess_with(above, below, weights=lambda m: (1, 1)), "weights of S0-E3 are gone"),
+        "swapped": (excess_swapped, "swapped"),
+        "beyond the memory's mask": (excess_over_the_memory, "the memory's mask"),
+        "hard masks": (excess_of_hard_masks, "mask hard"),
+        "squared": (excess_with(lambda h, m: above(h, m) ** 2, lambda h, m: below(h, m) ** 2), "squared"),
+        "means": (excess_with(above, below, add=lambda x: x.mean(-1)), "means over the cells"),
+        "doubled": (excess_doubled, "not right"),
+        "one number": (excess_together, "two things"),
+        "detached": (excess_detached, "no gradient"),
+        "the gradient of S0-E3": (excess_with_another_gradient, "the gradient is not"),
+        "objects summed": (excess_with(above, below, add=torch.sum), "K numbers"),
     },
 }

@@ -1,9 +1,9 @@
-"""Exercises of lesson 03: a gradient by hand, the loss of several objects, and affinity moved between groups."""
+"""Exercises of lesson 03: a gradient by hand, the loss of several objects, and a loss that lets the border be."""
 
 import torch
 
 from vosnb.exercises import Exercise, expect, same
-from vosnb.methods.context import adaptation_losses, balance
+from vosnb.methods.context import adaptation_losses, balance, excess_losses, object_heatmap
 
 # ---------------------------------------------------------------------------------------------- query_gradient
 
@@ -173,79 +173,107 @@ total_loss = Exercise(
     check=_check_total_loss,
 )
 
-# ---------------------------------------------------------------------------------------------- regroup
+# ---------------------------------------------------------------------------------------------- excess
 
 
-def regroup_reference(A, h_new, m):
-    h = (A @ m).clamp(1e-6, 1 - 1e-6)
-    inside, outside = h_new / h, (1 - h_new) / (1 - h)
-    return A * (inside[:, None] * m + outside[:, None] * (1 - m))
+def _check_excess(answer):
+    r = torch.Generator().manual_seed(51)  # cells on either side of their mask, in either sum
+    logits = (2 * torch.randn(6, 6, generator=r).double()).requires_grad_()
+    A = torch.softmax(logits, -1)
+    query = torch.tensor([1.0, 0.0, 0.2, 0.7, 0.0, 0.4]).double()
+    memory = torch.tensor([1.0, 0.0, 0.9, 0.6, 0.0, 0.8]).double()
+    h = object_heatmap(A, memory).detach()
+    beyond, floor = h - query, query * (1 - query)
+    over, under = beyond.clamp_min(0), (-beyond).clamp_min(0)
+
+    got = answer(A, query, memory)
+    expect(
+        isinstance(got, (tuple, list)) and len(got) == 2,
+        "return two things: L_obj and L_bg.",
+    )
+    got = [torch.as_tensor(x) for x in got]
+    L_obj, L_bg = (x.detach() for x in got)
+
+    def is_(object, background):
+        return same(L_obj, object.sum()) and same(L_bg, background.sum())
+
+    expect(
+        not is_((1 - query) * h, query * (1 - h)),
+        "that is S0-E3 itself: a cell that is half object and reads half from the object still pays.",
+    )
+    expect(
+        not is_((1 - query) * beyond, -query * beyond),
+        "a charge is never negative. In yours a cell that reads too little from the object is paid for it by L_obj, "
+        "which makes up for others that read too much.",
+    )
+    summed = [(x.detach() - floor.sum()).clamp_min(0) for x in adaptation_losses(A, query, memory)]
+    expect(
+        not is_(*summed) and not is_(((1 - query) * beyond).sum().clamp_min(0), (-query * beyond).sum().clamp_min(0)),
+        "you took the excess of the sum. Then a cell that reads too little makes up for one that reads too much: take "
+        "the excess of each cell first, and sum last.",
+    )
+    expect(
+        not is_((1 - query) * beyond.abs(), query * beyond.abs()),
+        "both of your losses charge both errors. L_obj is for reading more from the object than the mask says, L_bg "
+        "for reading less.",
+    )
+    expect(
+        not is_(over, under),
+        "the weights of S0-E3 are gone: L_obj is paid by the part of a cell that lies outside, 1 - m_i, and L_bg by "
+        "the part inside, m_i.",
+    )
+    expect(
+        not is_(query * under, (1 - query) * over),
+        "the two are swapped: L_obj, the first, charges the background for reading too much from the object.",
+    )
+    expect(
+        not is_((1 - query) * (h - memory).clamp_min(0), query * (memory - h).clamp_min(0)),
+        "you compare with the memory's mask. What a query cell may read is its own share, the query's mask; the "
+        "memory's is already in h.",
+    )
+    hard = (query > 0.5).double()
+    expect(
+        not is_((1 - hard) * (h - hard).clamp_min(0), hard * (hard - h).clamp_min(0)),
+        "you made the mask hard, and then nothing has changed: with a mask of 0 and 1 this is S0-E3.",
+    )
+    expect(
+        not is_((1 - query) * over**2, query * under**2),
+        "you squared the excess. With a mask of 0 and 1 these should be the losses of S0-E3, which are not squared.",
+    )
+    expect(
+        not same(L_obj, ((1 - query) * over).mean()) and not same(L_bg, (query * under).mean()),
+        "plain sums, as in S0-E3: yours are means over the cells.",
+    )
+    truth = excess_losses(A, query, memory)
+    expect(
+        same(L_obj, truth[0].detach()) and same(L_bg, truth[1].detach()),
+        "not right: L_obj is the sum of (1 - m_i) times what h_i has above m_i, or 0; L_bg that of m_i times what it "
+        "lacks.",
+    )
+    expect(all(x.requires_grad for x in got), "no gradient comes out of your losses: do not detach h, or round it.")
+    gradients = [torch.autograd.grad(2 * x[0] + x[1], logits, retain_graph=True)[0] for x in (got, truth)]
+    expect(same(*gradients), "the values are right, the gradient is not: let it flow through h, and through h alone.")
+    A = torch.softmax(torch.randn(3, 6, 4, generator=r).double(), -1)
+    masks = torch.rand(3, 6, generator=r).double(), torch.rand(3, 4, generator=r).double()
+    expect(
+        all(same(*pair) for pair in zip(answer(A, *masks), excess_losses(A, *masks), strict=True)),
+        "with several objects, A (K, N, M), there are K numbers of each loss: sum over the query cells, the last "
+        "dimension, alone.",
+    )
 
 
-def _check_regroup(answer):
-    r = torch.Generator().manual_seed(7)
-    A = torch.softmax(2 * torch.randn(6, 6, generator=r).double(), -1)
-    m = torch.tensor([1.0, 1.0, 0.0, 0.0, 0.5, 0.0]).double()
-    new = torch.tensor([0.9, 0.05, 0.6, 0.2, 0.5, 0.35]).double()
-    h = A @ m
-    up = (new / h)[:, None]
-    got = answer(A, new, m)
-
-    expect(not same(got, A), "nothing was moved: the new heatmap has to enter.")
-    expect(
-        not same(got, A * (up * m + (1 - m))) and not same(got, A * up * m),
-        "the rows do not sum to one: what the object wins, the rest has to give. Scale the rest as well.",
-    )
-    one_sided = A * (up * m + (1 - m))
-    expect(
-        not same(got, one_sided / one_sided.sum(-1, keepdim=True)),
-        "rows sum to one, but by dividing afterwards; then the object no longer gets h'. Scale each side by its own "
-        "factor.",
-    )
-    expect(
-        not same(got, A * (new[:, None] * m + (1 - new)[:, None] * (1 - m))),
-        "you multiplied by h' where it should be h' / h: A holds the old share h already.",
-    )
-    expect(
-        not same(got, A * (up * m + (1 - new)[:, None] / h[:, None] * (1 - m))),
-        "on the rest you divided by h; the rest's old share is 1 - h.",
-    )
-    hard = (m > 0.6).double()
-    hh = A @ hard
-    expect(
-        not same(got, A * ((new / hh)[:, None] * hard + ((1 - new) / (1 - hh))[:, None] * (1 - hard))),
-        "you made the mask hard. A cell that is half object is scaled half by one factor and half by the other.",
-    )
-    factor = new / h * m + (1 - new) / (1 - h) * (1 - m)
-    expect(
-        not same(got, A * factor),
-        "h and h' belong to the *query* cells, the rows of A; m belongs to the memory cells, its columns. Mind which "
-        "axis gets which.",
-    )
-    expect(
-        same(got, regroup_reference(A, new, m)),
-        "not right: A_ij times h'_i / h_i on the object and (1 - h'_i) / (1 - h_i) elsewhere, mixed by m_j.",
-    )
-    at_the_edge = torch.as_tensor(
-        answer(torch.eye(2).double(), torch.tensor([0.5, 0.5]).double(), torch.eye(2)[0].double())
-    )
-    expect(
-        bool(at_the_edge.isfinite().all()),
-        "where h is 0 or 1 you divide by zero: keep h between 1e-6 and 1 - 1e-6.",
-    )
-
-
-regroup = Exercise(
-    name="regroup",
-    title="Move affinity between object and background",
+excess = Exercise(
+    name="excess",
+    title="Charge only what goes beyond the mask",
     difficulty=3,
-    importance=4,
-    minutes=12,
+    importance=5,
+    minutes=10,
     hints=(
-        "First the heatmap that A has now: h = A @ m, kept away from 0 and 1 with clamp.",
-        "Two factors for each query cell: h_new / h for what lies on the object, (1 - h_new) / (1 - h) for the rest.",
-        "Mix them by the memory mask: A * (inside[:, None] * m + outside[:, None] * (1 - m)).",
+        "How far is each cell from where it should be? h - query_mask is positive where it reads too much from the "
+        "object and negative where it reads too little.",
+        "`.clamp_min(0)` keeps what is positive. L_obj needs that of h - query_mask, L_bg that of query_mask - h.",
+        "The weights stay those of S0-E3, (1 - query_mask) for L_obj and query_mask for L_bg; `.sum(-1)` comes last.",
     ),
-    reference=regroup_reference,
-    check=_check_regroup,
+    reference=excess_losses,
+    check=_check_excess,
 )
