@@ -1,12 +1,13 @@
 """The command `vosnb`: every subcommand is a thin call of a function elsewhere, loaded when it is needed."""
 
+from functools import partial
 from pathlib import Path
 
 import click
 
 import vosnb
 
-TRACKER = "still, histogram, matching or matching+context; with settings as in matching:memory=first:every=3."
+TRACKER = "A name, as in matching or frtm, perhaps with settings, as in matching:memory=first:every=3."
 
 
 class Course(click.Group):
@@ -100,7 +101,7 @@ def bench(trackers, dataset, split, objects, file, limit, difficulties):
 
 
 @main.command()
-@click.argument("what", type=click.Choice(["matching"]))
+@click.argument("what", type=click.Choice(["matching", "refinement", "base-net"]))
 @click.option("--steps", type=click.IntRange(1), help="Batches; default as for the shipped weights.")
 @click.option("--out", type=click.Path(path_type=Path), help="Weights file; default the shipped one.")
 @click.option("--seed", type=int, default=0, show_default=True)
@@ -109,11 +110,17 @@ def bench(trackers, dataset, split, objects, file, limit, difficulties):
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="At the start of the schedule.")
 @click.option("--same-species", type=click.FloatRange(0, 1), help="Share of clips with look-alikes; default 0.125.")
 def train(what, seed, resume, **given):
-    """Train the weights of WHAT on generated clips."""
-    from vosnb.training import matching
+    """Train the weights of WHAT on generated clips. The last three options are for `matching` alone."""
+    given = {name: value for name, value in given.items() if value is not None}
+    if what == "matching":
+        from vosnb.training.matching import train
+    else:
+        from vosnb.training import refinement
 
-    file = matching.train(seed=seed, resume=resume, **{k: v for k, v in given.items() if v is not None})
-    click.echo(f"Weights are in {file}")
+        for name in {"start_from", "learning_rate", "same_species"} & given.keys():
+            raise click.UsageError(f"--{name.replace('_', '-')} is for `vosnb train matching` alone: leave it out.")
+        train = partial(refinement.train, what)
+    click.echo(f"Weights are in {train(seed=seed, resume=resume, **given)}")
 
 
 @main.command()

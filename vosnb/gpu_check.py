@@ -1,6 +1,5 @@
 """`make gpu-check`: does the GPU give the CPU's masks, and how fast are trackers and lessons on it?"""
 
-import inspect
 import sys
 import time
 from collections.abc import Iterable
@@ -9,7 +8,7 @@ import numpy as np
 import torch
 
 from vosnb.clips import Clip, load
-from vosnb.trackers import TRACKERS, Tracker, make_tracker, segment, tracker_names
+from vosnb.trackers import TRACKERS, Tracker, make_tracker, segment, settings_of, tracker_names
 
 EQUAL = 0.99  # share of pixels; the devices round differently, which moves a few pixels of an outline
 CLIPS = 8  # of the embedded val split, which has every difficulty
@@ -33,7 +32,7 @@ def compare(name: str, clips: list[Clip], devices: tuple[str, str] = ("cpu", "cu
 
     A tracker that does not compute with torch has no device to choose; it is run twice all the same.
     """
-    takes_device = "device" in inspect.signature(TRACKERS[name]).parameters
+    takes_device = "device" in settings_of(TRACKERS[name])
     runs = [
         masks_and_speed(make_tracker(name, **({"device": device} if takes_device else {})), clips) for device in devices
     ]

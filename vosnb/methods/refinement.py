@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vosnb.features import WIDTHS, Whitening
+from vosnb.features import WIDTHS, Backbone, Whitening
 
 
 def bilinear(x: torch.Tensor, size) -> torch.Tensor:
@@ -116,6 +116,12 @@ class Refiner(nn.Module):
         return self.logit(z)
 
 
+def backbone_maps(encoder: Backbone, image: torch.Tensor) -> list[torch.Tensor]:
+    """The backbone's maps of images (B, 3, H, W), deepest first, without gradient: S1 leaves the backbone frozen."""
+    with torch.no_grad():
+        return list(encoder(image))[::-1]
+
+
 FEATURES = WIDTHS[-1] + WIDTHS[1]  # of D: the backbone's map at stride 8, and that at stride 4, averaged
 
 
@@ -178,8 +184,9 @@ class BaseNet(nn.Module):
         return self.encode_target(torch.cat([x.expand(len(mask), -1, -1, -1), cells], 1))
 
     def scores(self, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Takes D's place: x (1 or K, C, h, w) and target (K, n, h, w) -> (K, 1, h, w)."""
-        return self.compare(torch.cat([x.expand(len(target), -1, -1, -1), target], 1))
+        """Takes D's place: x and target, (1 or K, ., h, w) -> (K, 1, h, w)."""
+        n = max(len(x), len(target))
+        return self.compare(torch.cat([part.expand(n, -1, -1, -1) for part in (x, target)], 1))
 
     def forward(self, maps: list[torch.Tensor], target: torch.Tensor, size) -> torch.Tensor:
         return self.refiner(maps, self.scores(self.features(maps), target), size)

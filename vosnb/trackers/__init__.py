@@ -18,12 +18,26 @@ from vosnb.clips import Clip
 from vosnb.trackers.base import Tracker
 from vosnb.trackers.matching import ContextTracker, MatchingTracker
 from vosnb.trackers.simple import HistogramTracker, StillTracker
+from vosnb.trackers.target import (
+    BaseNetTracker,
+    CoarseTracker,
+    FastTargetTracker,
+    FinetunedBaseNetTracker,
+    FixedTargetTracker,
+    TargetTracker,
+)
 
 TRACKERS: dict[str, Callable[..., Tracker]] = {
     "still": StillTracker,
     "histogram": HistogramTracker,
     "matching": MatchingTracker,
     "matching+context": ContextTracker,
+    "target-model": CoarseTracker,
+    "frtm-static": FixedTargetTracker,
+    "frtm": TargetTracker,
+    "frtm-fast": FastTargetTracker,
+    "base-net": BaseNetTracker,
+    "base-net+finetune": FinetunedBaseNetTracker,
 }
 
 

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from vosnb import creatures
 from vosnb.features import STRIDE, load_weights, save_weights, to_image
 from vosnb.methods.context import object_heatmap
+from vosnb.methods.losses import soft_mask_loss
 from vosnb.methods.matching import MatchingNet, affinity, read_memory
 from vosnb.paths import WEIGHTS
 from vosnb.training.loop import descend, fast_bfloat16, fit, prepare
@@ -80,14 +81,6 @@ def worker_init(_: int) -> None:
     """One thread a worker: they share two cores with the training itself."""
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-
-
-def soft_mask_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Binary cross-entropy plus half of one minus the soft IoU; logits and target (B, 1, H, W)."""
-    p = torch.sigmoid(logits)
-    overlap = (p * target).sum((1, 2, 3))
-    union = (p + target - p * target).sum((1, 2, 3))
-    return F.binary_cross_entropy_with_logits(logits, target) + 0.5 * (1 - (overlap + 1) / (union + 1)).mean()
 
 
 def heatmap_loss(A: torch.Tensor, memory_mask: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

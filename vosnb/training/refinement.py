@@ -19,17 +19,19 @@ from tqdm import tqdm
 from vosnb import creatures
 from vosnb.features import Backbone, load_weights, save_weights, to_image
 from vosnb.methods.augmentation import augment_first_frame
+from vosnb.methods.losses import soft_mask_loss
 from vosnb.methods.matching import MatchingNet
-from vosnb.methods.refinement import BaseNet, RefinementNet, TargetFeatures
+from vosnb.methods.refinement import BaseNet, RefinementNet, TargetFeatures, backbone_maps
 from vosnb.methods.target_model import Settings, TargetModel
 from vosnb.paths import ROOT, WEIGHTS
 from vosnb.training.loop import descend, fit, prepare
-from vosnb.training.matching import soft_mask_loss
 
 SIZE = 128
 CLIPS = 500
 FRAMES, DRAWN = 24, 8  # a clip has 24 frames, of which eight are drawn; the first of these is the reference
 OBJECTS = 2  # of each clip
+TARGET = Settings(hidden=32, iterations=(5, 10, 10, 10), regularisation=(100.0, 100.0), squared=False)  # as `frtm` has
+AUGMENTED = 8  # images that a target model is learned on
 LEARNING_RATE, LATER = 1e-3, 1e-4  # the second for the last third of the steps (S1: 120 and 60 epochs)
 WHITENED_ON = 100  # clips
 
@@ -37,12 +39,6 @@ WHITENED_ON = 100  # clips
 def backbone(device="cpu") -> Backbone:
     """The matcher's query encoder, frozen."""
     return load_weights(MatchingNet(), "matching").query_encoder.requires_grad_(False).to(device)
-
-
-@torch.no_grad()
-def maps_of(encoder: Backbone, image: torch.Tensor) -> list[torch.Tensor]:
-    """The backbone's maps of images (B, 3, H, W), deepest first."""
-    return list(encoder(image))[::-1]
 
 
 def draw_clip(seed: int, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -59,14 +55,14 @@ def draw_clip(seed: int, n: int) -> tuple[np.ndarray, np.ndarray]:
     return np.ascontiguousarray(frames), np.ascontiguousarray(targets)
 
 
-def score_clip(features: TargetFeatures, encoder: Backbone, frames, masks, seed: int, settings: Settings, n: int):
+def score_clip(features: TargetFeatures, encoder: Backbone, frames, masks, seed: int):
     """What target models learned on frame 0 say of all frames: (8, 2, h, w) float16."""
-    x, scores = features(maps_of(encoder, to_image(frames, "cpu"))), []
+    x, scores = features(backbone_maps(encoder, to_image(frames, "cpu"))), []
     for k in range(masks.shape[1]):
         if masks[0, k].any():
-            images, labels = augment_first_frame(frames[0], masks[0, k], n, seed)
-            D = TargetModel(settings)
-            seen = features(maps_of(encoder, to_image(images, "cpu")))
+            images, labels = augment_first_frame(frames[0], masks[0, k], AUGMENTED, seed)
+            D = TargetModel(TARGET)
+            seen = features(backbone_maps(encoder, to_image(images, "cpu")))
             D.start(seen, torch.from_numpy(labels)[:, None].float())
             scores.append(D.scores(x)[:, 0])
         else:
@@ -74,22 +70,22 @@ def score_clip(features: TargetFeatures, encoder: Backbone, frames, masks, seed:
     return torch.stack(scores, 1).half().numpy()
 
 
-def clips(seed: int, count: int, settings: Settings, augmented: int, workers: int = 2) -> dict[str, np.ndarray]:
+def clips(seed: int, count: int, workers: int = 2) -> dict[str, np.ndarray]:
     """Frames (n, 8, H, W, 3), masks (n, 8, 2, H, W), scores (n, 8, 2, h, w), and the whitening's mean and matrix.
 
     Kept in build/training/, and made anew when anything that they depend on has changed.
     """
     kept = ROOT / "build" / "training" / "refinement-clips.npz"
-    key = repr((seed, count, SIZE, settings, augmented))
+    key = repr((seed, count, SIZE, TARGET, AUGMENTED))
     if kept.exists() and (found := dict(np.load(kept))).pop("key") == key:
         return found
     with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         drawn = pool.map(partial(draw_clip, seed), range(count), chunksize=8)
         frames, masks = map(np.stack, zip(*tqdm(drawn, "drawing clips", total=count), strict=True))
         encoder, features = backbone(), TargetFeatures()
-        cells = [features.together(maps_of(encoder, to_image(f, "cpu"))) for f in frames[:WHITENED_ON, :2]]
+        cells = [features.together(backbone_maps(encoder, to_image(f, "cpu"))) for f in frames[:WHITENED_ON, :2]]
         features.whiten.fit(torch.cat(cells).movedim(1, -1).flatten(0, -2))
-        score = partial(score_clip, features, encoder, settings=settings, n=augmented)
+        score = partial(score_clip, features, encoder)
         scores = np.stack(list(tqdm(pool.map(score, frames, masks, range(count)), "target models", total=count)))
     found = {"frames": frames, "masks": masks, "scores": scores}
     found |= {"mean": features.whiten.mean.numpy(), "matrix": features.whiten.matrix.numpy()}
@@ -117,10 +113,10 @@ def batch_of(found: dict[str, np.ndarray], seed: int, step: int, batch: int):
 
 def sample_loss(net: RefinementNet | BaseNet, encoder: Backbone, first, first_mask, frame, mask, scores, device):
     """The loss of a batch, as `batch_of` gives it. D only has two parameters, which are learned beside R's."""
-    maps = maps_of(encoder, to_image(frame, device))
+    maps = backbone_maps(encoder, to_image(frame, device))
     truth, size = torch.from_numpy(mask)[:, None].float().to(device), mask.shape[-2:]
     if isinstance(net, BaseNet):
-        x = net.features(maps_of(encoder, to_image(first, device)))
+        x = net.features(backbone_maps(encoder, to_image(first, device)))
         target = net.remember(x, torch.from_numpy(first_mask)[:, None].float().to(device))
         return soft_mask_loss(net(maps, target, size), truth)
     s = torch.from_numpy(scores)[:, None].float().to(device)
@@ -132,25 +128,21 @@ NETWORKS = {"refinement": RefinementNet, "base-net": BaseNet}
 
 def train(
     what: str = "refinement",
-    steps: int = 2000,
+    steps: int = 1500,
     batch: int = 8,
     seed: int = 0,
     out: str | Path | None = None,
     resume: bool = False,
     device: str | torch.device | None = None,
     count: int = CLIPS,
-    settings: Settings | None = None,
-    augmented: int = 5,
 ) -> Path:
     """Train "refinement" or "base-net" and write its weights; under half an hour on two cores by default.
 
-    count: of clips. settings, augmented: of the target models whose scores R learns to refine, and how many images
-    each is learned on.
-    Raises FileNotFoundError when there is nothing to resume.
+    count: of clips. Raises FileNotFoundError when there is nothing to resume.
     """
     out = Path(out or WEIGHTS / f"{what}.safetensors")
     device = prepare(seed, device)
-    found = clips(seed, count, settings or Settings(), augmented)
+    found = clips(seed, count)
     net, encoder = NETWORKS[what]().to(device), backbone(device)
     net.features.whiten.mean.copy_(torch.from_numpy(found["mean"]))
     net.features.whiten.matrix.copy_(torch.from_numpy(found["matrix"]))
