@@ -34,8 +34,16 @@ def test_trackers_without_a_device_agree_with_themselves(clips):
     assert row["equal"] == 1 and row["fps cpu"] > 0 and row["fps cuda"] > 0
 
 
-def test_masks_that_differ_between_devices_are_seen(monkeypatch, clips):
-    monkeypatch.setitem(TRACKERS, "turned", Turned)
+class Handed(Turned):
+    """Takes its device by way of the class below it."""
+
+    def __init__(self, **below):
+        super().__init__(**below)
+
+
+@pytest.mark.parametrize("kind", [Turned, Handed])
+def test_masks_that_differ_between_devices_are_seen(monkeypatch, clips, kind):
+    monkeypatch.setitem(TRACKERS, "turned", kind)
     assert gpu_check.compare("turned", clips, ("cpu", "cpu"))["equal"] == 1
     differing = 2 * 200 / 2400  # an object of 200 pixels leaves its place for another, in all frames but the first
     assert gpu_check.compare("turned", clips, ("cpu", "meta"))["equal"] == pytest.approx(1 - differing * 4 / 5)

@@ -7,7 +7,10 @@ import torch
 from vosnb.clips import Clip
 from vosnb.features import to_image
 from vosnb.methods.matching import MatchingNet, Memory, affinity, read_memory, soft_aggregate
+from vosnb.methods.refinement import BaseNet, RefinementNet
 from vosnb.trackers import MatchingTracker, make_tracker, segment, tracker_names
+
+TARGET = ("target-model", "frtm-static", "frtm", "frtm-fast")
 
 
 def square_clip(steps=6, size=(48, 64), late=None):
@@ -28,7 +31,11 @@ def net():
 
 
 def every_tracker(net):
-    settings = {"matching": {"net": net, "device": "cpu"}}
+    settings = {"matching": {"net": net, "device": "cpu"}, "base-net+finetune": {"finetune": 1, "batch": 1}}
+    target, base = RefinementNet(), BaseNet()
+    settings |= {name: {"net": target, "augmented": 2} for name in TARGET}
+    for name in ("base-net", "base-net+finetune"):
+        settings[name] = settings.get(name, {}) | {"net": base, "augmented": 2}
     return [make_tracker(name, **settings.get(name, {})) for name in tracker_names()]
 
 
