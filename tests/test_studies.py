@@ -11,7 +11,7 @@ from vosnb import creatures
 from vosnb.features import load_weights
 from vosnb.methods.matching import MatchingNet, affinity
 from vosnb.paths import RESULTS
-from vosnb.studies import context
+from vosnb.studies import common, context
 from vosnb.trackers import make_tracker
 
 
@@ -44,7 +44,7 @@ def test_keys_of_full_width_keep_their_affinity_and_narrower_ones_lose_the_less_
 
 
 def test_a_row_says_what_was_gained_over_what_and_where_affinity_goes(net, clips, monkeypatch, tmp_path):
-    monkeypatch.setattr(context, "ROOT", tmp_path)
+    monkeypatch.setattr(common, "ROOT", tmp_path)
     plain = partial(make_tracker, "matching", memory="first", net=net)
     adapted = {str(n): partial(make_tracker, "matching+context", memory="first", net=net, steps=n) for n in (0, 20)}
     found = context.compare("test", plain, adapted, clips)

@@ -12,9 +12,7 @@ before, and how much the object and its look-alikes read from the object in late
 
 import argparse
 import copy
-import json
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -23,12 +21,12 @@ import torch
 import torch.nn.functional as F
 
 from vosnb import creatures
-from vosnb.benchmark import bench
 from vosnb.clips import Clip, load
 from vosnb.features import STRIDE, load_weights
 from vosnb.methods.context import object_heatmap
 from vosnb.methods.matching import MatchingNet, affinity
-from vosnb.paths import RESULTS, ROOT
+from vosnb.paths import ROOT
+from vosnb.studies.common import Makers, gains, write
 from vosnb.trackers import make_tracker
 from vosnb.trackers.base import Tracker, resize
 from vosnb.trackers.matching import ContextTracker, reference
@@ -54,7 +52,6 @@ BRIEF = 2000  # steps of training of `matching-brief`, and of its like that saw 
 TRAINED = {BRIEF: "matching-brief", 11500: "matching"}
 SHARES = (0.0, 0.125, 0.6)
 WIDTHS = (4, 8, 16, 32)
-Makers = dict[str, Callable[[], Tracker]]
 
 
 def main():
@@ -66,9 +63,7 @@ def main():
     torch.set_num_threads(1)
     twins = [clip for clip in load("embedded", "test-large") if clip.info["difficulty"] == "twins"][:count]
     rows = settings(twins) + differences(count) + widths(twins) + trainings(twins, not given.no_training)
-    lines = ",\n".join("  " + json.dumps(row) for row in rows)
-    command = f"python -m vosnb.studies.context --clips {count}"
-    (RESULTS / "context_ablations.json").write_text(f'{{\n "command": "{command}",\n "rows": [\n{lines}\n ]\n}}\n')
+    write("context_ablations", f"python -m vosnb.studies.context --clips {count}", rows)
 
 
 def settings(twins: list[Clip]) -> list[dict]:
@@ -182,18 +177,8 @@ def first_frame(tracker, clip: Clip) -> tuple[tuple, tuple]:
 
 def compare(run: str, plain: Callable[[], Tracker], makers: Makers, clips: list[Clip]) -> dict[str, dict]:
     """{name: what that tracker gains on `plain`, on the same clips, and what happened to its loss and affinity}."""
-    clips = [replace(clip, info={**clip.info, "difficulty": None}) for clip in clips]
-    kept = ROOT / "build" / "studies" / f"{run}.json"
-    results = bench({"plain": plain} | makers, clips, objects="first", json_path=kept)
-    scores = {row["tracker"]: row for row in results["rows"]}
-    pairs = {pair["tracker"]: pair for pair in results["pairs"] if pair["reference"] == "plain"}
-    found = {}
-    for name, make in makers.items():
-        pair = pairs[name]
-        row = {"clips": pair["clips"], "J_without": scores["plain"]["J"], "J": scores[name]["J"]}
-        row |= {"gain": pair["J_gain"], "low": pair["J_gain_low"], "high": pair["J_gain_high"]}
-        found[name] = row | {"won": pair["wins"], "lost": pair["losses"]} | diagnosis(make(), clips)
-    return found
+    found = gains(run, plain, makers, clips)
+    return {name: row | diagnosis(makers[name](), clips) for name, row in found.items()}
 
 
 @torch.no_grad()

@@ -1,0 +1,40 @@
+"""What every study does: run trackers on the same clips, once, and keep a row for each."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+from vosnb.benchmark import bench
+from vosnb.clips import Clip
+from vosnb.paths import RESULTS, ROOT
+from vosnb.trackers.base import Tracker
+
+Makers = dict[str, Callable[[], Tracker]]
+
+
+def gains(
+    run: str, plain: Callable[[], Tracker], makers: Makers, clips: list[Clip], objects: str = "first"
+) -> dict[str, dict]:
+    """{name: J of that tracker, and what it gains on `plain`, on the same clips}.
+
+    run: under build/studies/RUN.json it is kept how far it came; the same call goes on there. gain has a 95 % paired
+    interval low .. high; won and lost count clips.
+    """
+    clips = [replace(clip, info={**clip.info, "difficulty": None}) for clip in clips]
+    kept = ROOT / "build" / "studies" / f"{run}.json"
+    results = bench({"plain": plain} | makers, clips, objects=objects, json_path=kept)
+    scores = {row["tracker"]: row for row in results["rows"]}
+    pairs = {pair["tracker"]: pair for pair in results["pairs"] if pair["reference"] == "plain"}
+    found = {}
+    for name in makers:
+        pair, score = pairs[name], scores[name]
+        row = {"clips": pair["clips"], "J_without": scores["plain"]["J"], "J": score["J"], "fps": score["fps"]}
+        row |= {"gain": pair["J_gain"], "low": pair["J_gain_low"], "high": pair["J_gain_high"]}
+        found[name] = row | {"won": pair["wins"], "lost": pair["losses"]}
+    return found
+
+
+def write(name: str, command: str, rows: list[dict]) -> None:
+    """data/results/NAME.json: the command that makes it, and a line for each row."""
+    lines = ",\n".join("  " + json.dumps(row) for row in rows)
+    (RESULTS / f"{name}.json").write_text(f'{{\n "command": "{command}",\n "rows": [\n{lines}\n ]\n}}\n')
