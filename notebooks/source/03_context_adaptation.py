@@ -1057,26 +1057,45 @@ show.bars(
 # And now beside the paper: the points of J that adaptation adds, on OVIS there, on twins here.
 
 # %% tags=["nbval-check-output"]
-beside = []
+points = [J_adapted - J_none for J_none, J_adapted in zip(*PAPER.values(), strict=True)]  # of J that S0 gains
+on_twins = {name: [gain_of(name, which, "twins") for which in (0, 1)] for name in list(WAYS)[1:]}
+table(
+    [
+        {"memory": memory, "S0, OVIS": f"{points[which]:+.1f}"}
+        | {
+            f"{name}, twins": "{:+.1f} [{:+.1f}, {:+.1f}]".format(
+                *(100 * pairs[which][key] for key in ("J_gain", "J_gain_low", "J_gain_high"))
+            )
+            for name, pairs in on_twins.items()
+        }
+        for which, memory in enumerate(MEMORIES)
+    ]
+)
+
+# %% tags=["nbval-check-output"]
+claim("twins clips behind the table", scores["matching", "twins"]["clips"], low=40)
+claim(
+    "every gain lies in its interval", all(p["J_gain_low"] <= p["J_gain"] <= p["J_gain_high"] for p in gains.values())
+)
+by_S0, by_excess = on_twins.values()
+claim("static memory, S0-E3: upper end of the gain on twins", by_S0[0]["J_gain_high"], high=0)
+claim("static memory: what the excess losses have on S0-E3", by_excess[0]["J_gain"] - by_S0[0]["J_gain"], low=0.02)
 for which, memory in enumerate(MEMORIES):
-    pair = gain_of(ours, which, "twins")
-    row = {"memory": memory, "S0, OVIS": f"{PAPER['adapted'][which] - PAPER['none'][which]:+.1f}"}
-    row |= {f"{name}, twins": f"{100 * gain_of(name, which, 'twins')['J_gain']:+.1f}" for name in list(WAYS)[1:]}
-    beside.append(
-        row | {"interval of the last": f"[{100 * pair['J_gain_low']:+.1f}, {100 * pair['J_gain_high']:+.1f}]"}
-    )
-table(beside)
+    reached = 100 * by_excess[which]["J_gain"] / points[which]
+    claim(f"{memory} memory, excess: share of the paper's points that we reach", reached, 0, 0.95)
 
 # %% [markdown]
 # An honest reading.
 #
-# - **The loss decides.** Compare the two rows of each memory. They differ in nothing but what a border cell pays.
-# - **The paper gains about four points. We reach that in part.** The last table has both. Do not compare the sizes too
-#   closely. The paper's network met OVIS for the first time: real, long, crowded. Ours was trained at length on
-#   creatures of the same generator, look-alikes among them. Look at its J without adaptation. It is no stranger to
-#   these clips, and has little left to gain. (We shall test this below: with networks that know less.)
-# - S0 itself says so of DAVIS: the gain is smaller there, *"because the model was trained partially on DAVIS and hence
-#   the domain gap is smaller"*. **Adaptation mends a gap. Where there is little gap it has little to mend.**
+# - **The loss decides.** With a static memory S0-E3 *loses* J on twins. The excess losses do not, and they differ from
+#   it in nothing but what a border cell pays. (S0's objects may have had fewer cells on borders. We cannot tell.)
+# - **The paper gains about four points, and we set out to find as many. We reach them only in part.** See the last
+#   table, and mind its intervals.
+# - Why only in part? The paper's network met OVIS for the first time: real, long, crowded. Ours was trained at length
+#   on creatures of the same generator, look-alikes among them. Look at its J without adaptation. A matcher that has
+#   seen look-alikes in training knows already much of what frame 0 could teach it. Two of the studies below test this.
+# - S0 gives the same reason for DAVIS, where it gains less: *"because the model was trained partially on DAVIS and
+#   hence the domain gap is smaller"*. **Adaptation mends a gap. Where there is little gap it has little to mend.**
 # - Whatever it gains it should gain on look-alikes. Compare the row *twins* with *easy*, and mind the intervals.
 #
 # ## Measure: table 2 of S0
@@ -1129,7 +1148,7 @@ guess_gap = predict(
     [
         "where creatures are most alike, and where training showed look-alikes least",
         "where creatures are most alike, and where training showed look-alikes most",
-        "neither matters beyond the intervals",
+        "at most one of the two matters beyond the intervals",
     ],
     default="a",
 )
@@ -1164,7 +1183,8 @@ for name, of_study in studies.items():
     print(f"{name}, {of_study[0]['clips']} clips")
     table(
         [
-            {"setting": str(row["setting"]), "J": row["J"], "gain in J": f"{row['gain']:+.3f}"}
+            {"setting": str(row["setting"]), "J without": row["J_without"], "J": row["J"]}
+            | {"gain in J": f"{row['gain']:+.3f}"}
             | {"interval": f"[{row['low']:+.3f}, {row['high']:+.3f}]", "won": row["won"], "lost": row["lost"]}
             | {head: row[key] for key, head in shown.items()}
             for row in of_study
@@ -1175,20 +1195,40 @@ for name, of_study in studies.items():
 
 
 # %% tags=["nbval-check-output"]
-def tendency(study):
-    """1 or -1 if the gains at the two ends of a study have intervals that do not overlap, 0 if they do."""
-    rows = [row for row in studies.get(study, []) if "updated" not in str(row["setting"])]
-    if len(rows) < 2:
-        return 0
-    return 1 if rows[-1]["low"] > rows[0]["high"] else -1 if rows[-1]["high"] < rows[0]["low"] else 0
+def ends(study, memory="static"):
+    """The rows at the two ends of a study, with that memory."""
+    rows = [row for row in studies[study] if memory in str(row["setting"]) or "memory" not in str(row["setting"])]
+    return rows[0], rows[-1]
 
 
-falls_with_difference, with_training = tendency("species difference") < 0, tendency("look-alikes in training")
+def tendency(first, last):
+    """1 or -1 if the gains of two rows have intervals that do not overlap, 0 if they do."""
+    return 1 if last["low"] > first["high"] else -1 if last["high"] < first["low"] else 0
+
+
+falls_with_difference = tendency(*ends("species difference")) < 0
+with_training = tendency(*ends("look-alikes in training"))
 guess_gap.reveal(
     "a" if falls_with_difference and with_training < 0 else "b" if falls_with_difference and with_training > 0 else "c",
     "Judged by whether the intervals at the two ends of both studies are apart.",
 )
 claim("every study has its intervals", all(row["low"] <= row["gain"] <= row["high"] for row in ablations))
+
+# %% [markdown]
+# And the two studies of training once more, from the network that knows least to the one that knows most: what it has
+# without adaptation, and what adaptation adds.
+
+# %% tags=["nbval-check-output"]
+table(
+    [
+        {"study": study, "memory": memory, "J without": f"{first['J_without']:.2f} to {last['J_without']:.2f}"}
+        | {"gain in points": f"{100 * first['gain']:+.1f} to {100 * last['gain']:+.1f}"}
+        | {"beyond the intervals": ("no", "it rises", "it falls")[tendency(first, last)]}
+        for study in ("steps of training", "look-alikes in training")
+        for memory in MEMORIES
+        for first, last in (ends(study, memory),)
+    ]
+)
 
 # %% [markdown]
 # How to read the panels.
@@ -1219,7 +1259,8 @@ claim("every study has its intervals", all(row["low"] <= row["gain"] <= row["hig
 # - Two convolutions, one frame, half a second: look-alikes read much less from the object, in frames never seen.
 # - A darker heatmap is not yet a better mask. With soft masks S0-E3 is a straight line in $h_i$, and teaches keys to
 #   avoid the border, which the decoder needs. The excess losses (ours) charge only what goes beyond the mask.
-# - Adaptation mends a gap between training and clip. The less gap, the less there is to gain.
+# - Adaptation mends a gap between training and clip. That is how S0 explains its smaller gain on DAVIS, and our best
+#   explanation for reaching only a part of its four points.
 #
 # **Next.** Here the *keys* learn from the first frame, and a frozen decoder has to live with it. The lessons to come
 # let other parts learn: among them a target model that is fitted to the first frame, and to later ones, by a better
