@@ -134,7 +134,7 @@ show.heatmap(
     top=1,
     label="h",
     alt=f"Frame {late} twice, under the heatmap of what each cell reads from the object. Left, with generic keys, the "
-    "object is bright and parts of its look-alikes are too. Right, with adapted keys, the look-alikes are darker.",
+    "object is bright and parts of its look-alikes are too. Right, with adapted keys, most of the look-alikes is dark.",
 )
 
 # %% [markdown]
