@@ -23,7 +23,7 @@ from vosnb.methods.target_model import (
 # Pixel weights --------------------------------------------------------------------------------------------------------
 
 
-def test_pixel_weights_are_those_of_the_authors_but_finite_on_a_full_mask(oracle):
+def test_S1_E4_pixel_weights_are_those_of_the_authors_but_finite_on_a_full_mask(oracle):
     o = oracle("frtm_pixel_weights")
     found = pixel_weights(o["y"], o["tf"].item())
     torch.testing.assert_close(found[:-1], o["weights"][:-1], atol=1e-6, rtol=0)
@@ -37,7 +37,7 @@ def mask(pixels, size=(20, 50)):
     return y.view(1, 1, *size)
 
 
-def test_with_max_a_small_target_counts_as_kappa_and_with_min_a_large_one_does():
+def test_S1_E4_with_max_a_small_target_counts_as_kappa_and_with_min_a_large_one_does():
     """Of 1000 pixels: the target's share of the loss's weight, v squared."""
 
     def share(pixels, **settings):
@@ -124,7 +124,7 @@ def test_at_label_size_480p_too():
 
 @pytest.mark.parametrize("k", [1, 3, 5])
 @pytest.mark.parametrize(("size", "pixels"), SIZES)
-def test_closed_form_loss_gradient_and_curvature_are_those_of_the_plain_way(size, pixels, k):
+def test_S1_E2_closed_form_loss_gradient_and_curvature_are_those_of_the_plain_way(size, pixels, k):
     x, y, v, gamma, w = samples(size, pixels, k=k)
     lambdas = (0.1, 0.2)
     plain = AutogradProblem(lambda w: target_residuals(w, x, y, v, gamma, lambdas))
@@ -146,7 +146,7 @@ def test_curvature_of_the_closed_form_is_symmetric_and_positive_definite():
     assert dot(a, problem.curvature(w, a)) > 0.1 * dot([a[0]], [a[0]]) + 0.2 * dot([a[1]], [a[1]])
 
 
-def test_without_the_loss_function_s_help_the_scores_are_two_convolutions():
+def test_S1_E1_scores_of_the_closed_form_are_two_convolutions():
     x, y, v, gamma, w = samples(k=5)
     problem = TargetLoss(x, fold(y, v, x.shape[-2:]), gamma, (0.1, 0.2), 5)
     torch.testing.assert_close(problem.scores(problem.join(*w)), target_scores(x, w)[:, 0], rtol=0, atol=1e-13)

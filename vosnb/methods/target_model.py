@@ -21,7 +21,7 @@ FEWEST = 10  # pixels: a smaller mask teaches nothing (S1's code)
 
 
 def pixel_weights(labels: torch.Tensor, kappa: float = 0.1, share="max", root=True) -> torch.Tensor:
-    """v of S1, equation (4): the target counts as if it filled the share kappa of the image, (..., H, W) as labels.
+    """v of S1-E4: the target counts as if it filled the share kappa of the image, (..., H, W) as labels.
 
         v = kappa / kappa_hat on the target,  (1 - kappa) / (1 - kappa_hat) elsewhere,  kappa_hat its true share
 
@@ -41,12 +41,12 @@ def pixel_weights(labels: torch.Tensor, kappa: float = 0.1, share="max", root=Tr
 
 
 def target_scores(x: torch.Tensor, w: list[torch.Tensor]) -> torch.Tensor:
-    """D(x; w) = w2 * (w1 * x) (S1, equation (1)): x (K, C, h, w) -> (K, 1, h, w). Linear, no bias, zeros outside."""
+    """D(x; w) = w2 * (w1 * x) (S1-E1): x (K, C, h, w) -> (K, 1, h, w). Linear, no bias, zeros outside."""
     return F.conv2d(F.conv2d(x, w[0]), w[1], padding=w[1].shape[-1] // 2)
 
 
 def target_residuals(w, x, labels, v, gamma, lambdas) -> list[torch.Tensor]:
-    """What S1, equation (2) squares and sums: sqrt(gamma_k) v_k (U(D(x_k)) - y_k), and sqrt(lambda_j) w_j.
+    """What S1-E2 squares and sums: sqrt(gamma_k) v_k (U(D(x_k)) - y_k), and sqrt(lambda_j) w_j.
 
     x (K, C, h, w), labels and v (K, 1, H, W), gamma (K,); U is bilinear, to the labels' size. The plain way: the rest
     of this file computes the same without touching H x W pixels again.
@@ -100,7 +100,7 @@ def fold(labels: torch.Tensor, v: torch.Tensor, size: tuple[int, int]) -> Folded
 
 
 class TargetLoss(Problem):
-    """S1, equation (2), in w1 and w2, its Jacobian products in closed form and on the cells alone.
+    """S1-E2 in w1 and w2, its Jacobian products in closed form and on the cells alone.
 
     Two linear layers are one kernel of k^2 x C, f = w2 (x) w1, and so is a step p: w2 (x) p1 + p2 (x) w1. J p is then
     one product of a k^2 x C matrix with the features, k^2 maps shifted and added; J' is the same backwards.
@@ -322,7 +322,7 @@ class TargetModel:
         return labels, pixel_weights(labels, s.kappa, s.share, s.root) if v is None else v.to(x)
 
     def scores(self, x: torch.Tensor) -> torch.Tensor:
-        """S1, equation (1): (K, C, h, w) -> (K, 1, h, w), about 1 on the target and 0 elsewhere."""
+        """S1-E1: (K, C, h, w) -> (K, 1, h, w), about 1 on the target and 0 elsewhere."""
         return target_scores(x, self.w)
 
     @torch.no_grad()
