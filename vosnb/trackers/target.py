@@ -90,7 +90,7 @@ class TargetTracker(RefinedTracker):
     def __init__(
         self,
         refine: bool = True,
-        update_every: int | None = 4,
+        update_every: int | None = 2,
         remember: str = "soft",
         gauss_newton: int = 4,
         iterations: int = 10,
@@ -105,11 +105,11 @@ class TargetTracker(RefinedTracker):
         forgetting: float = 0.0,
         init: str = "uniform",
         capacity: int = 80,
-        rate: float = 0.1,
+        rate: float = 0.2,
         first_minimum: float = 0.0,
         net: RefinementNet | None = None,
         weights: str = "refinement",
-        augmented: int = 8,
+        augmented: int = 5,
         fusion: str = "paper",
         seed: int = 0,
         **network,
@@ -185,7 +185,7 @@ class FastTargetTracker(TargetTracker):
     """`frtm-fast`: fewer channels, fewer images, fewer steps, rarer updates ("Ours (fast)")."""
 
     def __init__(
-        self, hidden: int = 16, augmented: int = 5, gauss_newton: int = 3, update_every: int | None = 8, **target
+        self, hidden: int = 16, augmented: int = 3, gauss_newton: int = 3, update_every: int | None = 4, **target
     ):
         super().__init__(
             hidden=hidden, augmented=augmented, gauss_newton=gauss_newton, update_every=update_every, **target
@@ -206,7 +206,7 @@ class BaseNetTracker(RefinedTracker):
         batch: int = 4,
         net: BaseNet | None = None,
         weights: str = "base-net",
-        augmented: int = 8,
+        augmented: int = 5,
         fusion: str = "paper",
         seed: int = 0,
         **network,
