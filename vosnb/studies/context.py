@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 
 from vosnb import creatures
+from vosnb.cells import coverage, whole_cells
 from vosnb.clips import Clip, load
 from vosnb.features import STRIDE, load_weights
 from vosnb.methods.context import object_heatmap
@@ -192,7 +193,7 @@ def diagnosis(tracker: ContextTracker, clips: list[Clip]) -> dict:
         features = tracker.net.memory_encoder(*memory)
         in_object = F.avg_pool2d(memory[1], STRIDE).flatten()
         late = len(clip) - 2
-        masks = late_groups(clip, late, memory[1].shape[-2:])
+        masks = coverage(whole_cells(clip, tracker.short_side), late)[:2]  # the object and its look-alikes
         seen = tracker.net.query_encoder(tracker._fit(clip.frames[late]))[-1]
         values = [history.total[history.best] / history.total[0]]
         for query_key, memory_key in (tracker.generic, adapted):
@@ -202,15 +203,6 @@ def diagnosis(tracker: ContextTracker, clips: list[Clip]) -> dict:
         found.append(values)
     names = ("loss", "h_object_before", "h_alike_before", "h_object", "h_alike")
     return dict(zip(names, np.nanmean(found, 0).round(4).tolist(), strict=True))
-
-
-def late_groups(clip: Clip, t: int, size) -> torch.Tensor:
-    """Which share of each cell the object and its look-alikes cover in frame t: (2, N)."""
-    alike = [
-        k for k, (*_, group) in enumerate(clip.info["species"], 1) if k > 1 and group == clip.info["species"][0][2]
-    ]
-    masks = np.stack([clip.masks[t] == 1, np.isin(clip.masks[t], alike)])
-    return F.avg_pool2d(resize(torch.from_numpy(masks)[None].float(), size), STRIDE)[0].flatten(1)
 
 
 if __name__ == "__main__":
