@@ -28,7 +28,7 @@ CURVES = {  # the paper's symbol: (setting of `frtm`, values); the others stay a
     "eta": ("rate", (0.02, 0.05, 0.1, 0.2, 0.4)),
     "K_max": ("capacity", (12, 20, 80)),
     "kappa_min": ("kappa", (0.03, 0.1, 0.2, 0.4)),
-    "lambda": ("regularisation", (1e-4, 1.0, 30.0, 100.0, 300.0, 1000.0)),
+    "lambda": ("regularisation", (1e-4, 1.0, 10.0, 30.0, 100.0, 1000.0)),
     "K": ("augmented", (1, 4, 8, 16)),
 }
 PARTED = {  # where paper and code part, or we from both: what is turned

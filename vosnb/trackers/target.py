@@ -97,7 +97,7 @@ class TargetTracker(RefinedTracker):
         first_iterations: int = 5,
         update_iterations: int | None = None,
         hidden: int = 32,
-        regularisation: float = 100.0,
+        regularisation: float = 30.0,
         kappa: float = 0.1,
         share: str = "max",
         root: bool = True,

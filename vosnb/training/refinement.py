@@ -30,7 +30,7 @@ SIZE = 128
 CLIPS = 500
 FRAMES, DRAWN = 24, 8  # a clip has 24 frames, of which eight are drawn; the first of these is the reference
 OBJECTS = 2  # of each clip
-TARGET = Settings(hidden=32, iterations=(5, 10, 10, 10), regularisation=(100.0, 100.0), squared=False)  # as `frtm` has
+TARGET = Settings(hidden=32, iterations=(5, 10, 10, 10), regularisation=(100.0, 100.0), squared=False)
 AUGMENTED = 8  # images that a target model is learned on
 LEARNING_RATE, LATER = 1e-3, 1e-4  # the second for the last third of the steps (S1: 120 and 60 epochs)
 WHITENED_ON = 100  # clips
