@@ -3,54 +3,6 @@
 import torch
 import torch.nn.functional as F
 
-# ---------------------------------------------------------------------------------------------- one_kernel
-
-
-def kernel_tap_by_tap(w1, w2):
-    k, C = w2.shape[-1], w1.shape[1]
-    f = w1.new_zeros(1, C, k, k)
-    for i in range(k):
-        for j in range(k):
-            f[0, :, i, j] = w2[0, :, i, j] @ w1[:, :, 0, 0]
-    return f
-
-
-def kernel_still_hidden(w1, w2):
-    return w1 * w2[0][:, None]
-
-
-def kernel_as_matrix(w1, w2):
-    return w2[0].flatten(1).T @ w1.flatten(1)
-
-
-def kernel_flipped(w1, w2):
-    return kernel_tap_by_tap(w1, w2).flip(-1, -2)
-
-
-def kernel_transposed(w1, w2):
-    return kernel_tap_by_tap(w1, w2).transpose(-1, -2)
-
-
-def kernel_averaged(w1, w2):
-    return kernel_still_hidden(w1, w2).mean(0, keepdim=True)
-
-
-def kernel_added(w1, w2):
-    return (w1 + w2[0][:, None]).sum(0, keepdim=True)
-
-
-def kernel_summed_too_early(w1, w2):
-    return w1.sum(0, keepdim=True) * w2.sum(1, keepdim=True)
-
-
-def kernel_of_first_channel(w1, w2):
-    return kernel_still_hidden(w1, w2)[:1]
-
-
-def kernel_of_three(w1, w2):
-    return kernel_tap_by_tap(w1, w2[..., :3, :3])
-
-
 # ---------------------------------------------------------------------------------------------- weighted_loss
 
 
@@ -179,23 +131,11 @@ def fold_two(U, v, y):
 
 
 RIGHT = {
-    "one_kernel": [kernel_tap_by_tap],
     "weighted_loss": [loss_sample_by_sample],
     "pixel_weights": [weights_one_by_one],
     "fold_pixels": [fold_by_scaling],
 }
 MUTANTS = {
-    "one_kernel": {
-        "hidden channels kept": (kernel_still_hidden, "still there"),
-        "as a matrix": (kernel_as_matrix, "conv2d wants"),
-        "flipped": (kernel_flipped, "180 degrees"),
-        "transposed": (kernel_transposed, "changed places"),
-        "averaged": (kernel_averaged, "averaged"),
-        "added": (kernel_added, "multiplied"),
-        "summed too early": (kernel_summed_too_early, "multiply, then sum"),
-        "first channel": (kernel_of_first_channel, "first hidden channel"),
-        "3 x 3 only": (kernel_of_three, "not for 5 x 5"),
-    },
     "weighted_loss": {
         "labels on cells": (loss_on_cells, "labels down"),
         "nearest": (loss_nearest, "nearest cell"),

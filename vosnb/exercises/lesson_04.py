@@ -1,81 +1,9 @@
-"""Exercises of lesson 04: two layers as one kernel, the loss of D, pixel weights, and pixels folded into cells."""
+"""Exercises of lesson 04: the loss of the target model, pixel weights, and pixels folded into cells."""
 
 import torch
 import torch.nn.functional as F
 
 from vosnb.exercises import Exercise, expect, same
-
-# ---------------------------------------------------------------------------------------------- one_kernel
-
-
-def one_kernel_reference(w1, w2):
-    taps = torch.einsum("hc,hij->cij", w1[:, :, 0, 0], w2[0])
-    return taps[None]
-
-
-def _check_one_kernel(answer):
-    r = torch.Generator().manual_seed(4)
-    w1, w2 = torch.randn(3, 5, 1, 1, generator=r).double(), torch.randn(1, 3, 3, 3, generator=r).double()
-    A, B = w1[:, :, 0, 0], w2[0]
-    truth = one_kernel_reference(w1, w2)
-    got = answer(w1, w2)
-    shape = tuple(getattr(got, "shape", ()))
-
-    expect(
-        shape != (3, 5, 3, 3),
-        "the hidden channels are still there: they are summed over, and nobody outside sees them.",
-    )
-    expect(
-        shape not in ((5, 9), (9, 5), (5, 3, 3)),
-        "the numbers may be right, but conv2d wants its kernel as (1, C, k, k): one output channel, C inputs.",
-    )
-    expect(
-        shape == (1, 5, 3, 3), "a kernel for one output channel, C inputs and k x k taps has the shape (1, C, k, k)."
-    )
-    expect(
-        not same(got, truth.flip(-1, -2)),
-        "your kernel is turned by 180 degrees. A convolution layer of torch does not flip its kernel; nor do we.",
-    )
-    expect(not same(got, truth.transpose(-1, -2)), "rows and columns of the taps have changed places.")
-    expect(not same(got, truth / 3), "you averaged over the hidden channels. D sums them.")
-    expect(
-        not same(got, (A[:, :, None, None] + B[:, None]).sum(0, keepdim=True)),
-        "you added w1 and w2. One layer works on what the other gives, so their numbers are multiplied.",
-    )
-    expect(
-        not same(got, (A.sum(0)[:, None, None] * B.sum(0))[None]),
-        "you summed each layer over the hidden channels first, and multiplied then. Channel h of w2 only ever meets "
-        "channel h of w1: multiply, then sum.",
-    )
-    expect(
-        not same(got, (A[0][:, None, None] * B[0])[None]),
-        "that is the first hidden channel alone; sum over all of them.",
-    )
-    expect(
-        same(got, truth),
-        "not the kernel: its tap (i, j) of input channel c is the sum over h of w1[h, c] times w2[0, h, i, j].",
-    )
-    narrow = torch.randn(2, 4, 1, 1, generator=r).double(), torch.randn(1, 2, 5, 5, generator=r).double()
-    expect(
-        same(answer(*narrow), one_kernel_reference(*narrow)),
-        "right for kernels of 3 x 3, not for 5 x 5: take all sizes from w1 and w2.",
-    )
-
-
-one_kernel = Exercise(
-    name="one_kernel",
-    title="Two layers, one kernel",
-    difficulty=2,
-    importance=3,
-    minutes=8,
-    hints=(
-        "Write down what w2 * (w1 * x) is at one cell: a sum over taps and hidden channels, and in it one over inputs.",
-        "Change the order of the sums. What stands before x[c] at tap (i, j) is sum_h w1[h, c] w2[0, h, i, j].",
-        'torch.einsum("hc,hij->cij", ...) does it; w1 loses its two last dimensions, and the result gets one in front.',
-    ),
-    reference=one_kernel_reference,
-    check=_check_one_kernel,
-)
 
 # ---------------------------------------------------------------------------------------------- weighted_loss
 
