@@ -14,11 +14,11 @@
 #
 # | | |
 # |---|---|
-# | **Paper** | S1: Robinson and others, *Discriminative Online Learning for Fast Video Object Segmentation*, sections 3.2 to 3.4 and 4.1 |
+# | **Paper** | S1: Robinson et al., *Discriminative Online Learning for Fast Video Object Segmentation*, 3.2 to 4.1 |
 # | **Equations** | S1-E5 (refinement); Algorithm 1 |
 # | **To read** | {{read}} |
 # | **To run** | {{run}} |
-# | **Before** | lesson 04: the target model D, its loss, pixel weights; lesson 05: how it is learned; lesson 01: soft aggregation |
+# | **Before** | lesson 04: the target model D and its loss; lesson 05: how it is learned; lesson 01: soft aggregation |
 
 # %% tags=["parameters"]
 DATASET = "embedded"
@@ -32,9 +32,9 @@ BUDGET = 1.0
 import copy
 import functools
 import json
-import textwrap
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -51,7 +51,7 @@ from vosnb.lesson import card, check, claim, device, hint, predict, progress, so
 from vosnb.methods.augmentation import augment_first_frame
 from vosnb.methods.losses import soft_mask_loss
 from vosnb.methods.matching import soft_aggregate
-from vosnb.methods.refinement import BaseNet, RefinementNet, backbone_maps, for_relu
+from vosnb.methods.refinement import RefinementNet, backbone_maps, for_relu
 from vosnb.methods.target_model import SampleMemory, TargetModel, pixel_weights
 from vosnb.paths import RESULTS
 from vosnb.trackers import make_tracker, segment
@@ -93,58 +93,69 @@ def learn(clip, **changes):
 # %% [markdown]
 # ## A question that hurts
 #
-# How good is a mask that is read off D's scores? S1 tries it. It brings the scores up to pixels and puts them through
-# a sigmoid, $p = \sigma(a\, U(s) + b)$. The numbers $a$ and $b$ were learned on training clips; no other number in this
-# mask was learned before the clip began. A pixel is the object's where $p > \frac12$.
+# How good is a mask that is read off D's scores? S1 tries it: bring the scores up to pixels and put them through a
+# sigmoid, $p = \sigma(a\, U(s) + b)$. The numbers $a$ and $b$ were learned on training clips, and nothing else in this
+# mask was learned before the clip began. A pixel is the object's where $p > \frac12$. We look at one late frame of each
+# clip.
 
 
 # %%
 @torch.no_grad()
-def masks_of(clip, maps, s):
-    """The mask that is read off the scores alone, and the mask after R: two (H, W) of bool."""
-    return [(logits[0, 0] > 0).cpu().numpy() for logits in (net.coarse(s, clip.size), net(maps, s, clip.size))]
+def refined(scene, s):
+    """R's mask (H, W) of a scene's frame, with scores s (1, 1, h, w)."""
+    return (net(scene.maps, s, scene.clip.size)[0, 0] > 0).cpu().numpy()
 
 
-models = [learn(clip) for clip in progress(ours, "target models")]
-lates = [late_frames(clip)[0] for clip in ours]
-truths = [clip.masks[t] == 1 for clip, t in zip(ours, lates, strict=True)]
-seen = [see(clip, t) for clip, t in zip(ours, lates, strict=True)]
-scores = [D.scores(x) for D, (_, x) in zip(models, seen, strict=True)]
-answers = [masks_of(clip, maps, s) for clip, (maps, _), s in zip(ours, seen, scores, strict=True)]
+def late_scene(clip):
+    """A late frame t of a clip: the true mask, the maps, D and its scores s, the mask read off s, and R's."""
+    D, (t,) = learn(clip), late_frames(clip)
+    maps, x = see(clip, t)
+    scene = SimpleNamespace(
+        clip=clip, t=t, frame=clip.frames[t], truth=clip.masks[t] == 1, maps=maps, D=D, s=D.scores(x)
+    )
+    scene.coarse = (net.coarse(scene.s, clip.size)[0, 0] > 0).cpu().numpy()
+    scene.refined = refined(scene, scene.s)
+    return scene
+
+
+scenes = [late_scene(clip) for clip in progress(ours, "target models")]
 
 # %% [markdown]
-# One late frame of each clip. We show the clip in which most pixels are put right by what comes in this lesson; the
-# table that follows has all.
+# We show the clip in which J and F together gain most by what comes in this lesson. The table that follows has all.
+
 
 # %%
-wrong = np.array([[(truth != mask).sum() for mask in pair] for truth, pair in zip(truths, answers, strict=True)])
-n = int(np.argsort(wrong[:, 1] - wrong[:, 0])[SEED % len(ours)])
-clip, late, truth, (maps, x), s = ours[n], lates[n], truths[n], seen[n], scores[n]
-size = clip.size
+def both(truth, mask):
+    """J + F."""
+    return metrics.jaccard(truth, mask) + metrics.boundary_f(truth, mask)
+
+
+gained = [both(o.truth, o.refined) - both(o.truth, o.coarse) for o in scenes]
+scene = scenes[int(np.argsort(gained)[::-1][SEED % len(scenes)])]
+clip, size, maps, s = scene.clip, scene.clip.size, scene.maps, scene.s
+zoom = 200 / size[1]
 panels = {
-    "the truth": show.overlay(clip.frames[late], truth, scale=200 / size[1]),
-    "D's scores, on cells": show.heat_over(
-        clip.frames[late], s[0, 0].cpu(), clip.masks[late] == 1, scale=200 / size[1]
-    ),
-    "read off the scores": show.overlay(clip.frames[late], answers[n][0], scale=200 / size[1]),
-    "after this lesson": show.overlay(clip.frames[late], answers[n][1], scale=200 / size[1]),
+    "the truth": show.overlay(scene.frame, scene.truth, scale=zoom),
+    "D's scores, on cells": show.heat_over(scene.frame, s[0, 0].cpu(), scene.truth, scale=zoom),
+    "read off the scores": show.overlay(scene.frame, scene.coarse, scale=zoom),
+    "after this lesson": show.overlay(scene.frame, scene.refined, scale=zoom),
 }
 show.Picture(
     show.grid(list(panels.values()), list(panels)),
-    f"Frame {late} four times: the true mask; D's scores, in blocks; the mask read off them, a round blob that misses "
-    "limbs; and the mask after refinement, which follows the outline.",
+    f"Frame {scene.t} four times: the true mask; D's scores, in blocks; the mask read off them, a coarse blob; and the "
+    "mask after refinement, closer to the outline.",
 )
 
 
 # %%
 def J_and_F(masks):
-    """Mean J and F of one mask a clip, in the late frame."""
-    pairs = list(zip(truths, masks, strict=True))
+    """Mean J and F of one mask a scene."""
+    pairs = [(o.truth, mask) for o, mask in zip(scenes, masks, strict=True)]
     return {"J": np.mean([metrics.jaccard(*p) for p in pairs]), "F": np.mean([metrics.boundary_f(*p) for p in pairs])}
 
 
-D_alone = J_and_F([coarse for coarse, _ in answers])
-table([{f"late frames of {len(ours)} clips": "read off D's scores"} | D_alone])
+D_alone = J_and_F([o.coarse for o in scenes])
+table([{f"late frames of {len(scenes)} clips": "read off D's scores"} | D_alone])
 
 # %% [markdown]
 # Is D to blame, or are the cells? Give D a day off and let the *truth* speak in its place: average the true mask over
@@ -169,7 +180,12 @@ def on_cells(mask):
     return F.avg_pool2d(torch.from_numpy(mask)[None, None].float().to(dev), 8)
 
 
-perfect = J_and_F([(bilinear(on_cells(m), m.shape)[0, 0] > 0.5).cpu().numpy() for m in truths])
+def read_off(s, size):
+    """The mask (H, W) where scores, brought up to pixels, are above one half."""
+    return (bilinear(s, size)[0, 0] > 0.5).cpu().numpy()
+
+
+perfect = J_and_F([read_off(on_cells(o.truth), o.clip.size) for o in scenes])
 table([{"mask": "read off D's scores"} | D_alone, {"mask": "read off perfect scores"} | perfect])
 
 # %% tags=["nbval-check-output"]
@@ -191,17 +207,17 @@ claim("D's scores lose J against perfect ones", D_alone["J"] < perfect["J"])
 #
 # R is given D's scores $\mathbf s$ and the backbone's maps $\mathbf x^d$ at several depths $d$. A map has dozens of
 # channels. To see it we take one direction among them, as in lesson 04: from the mean over the rest of the frame to the
-# mean over the object. Dark is what the rest is like, bright what the object is like. (We use the true mask to draw this.
-# R does not have it.)
+# mean over the object. Dark is what the rest is like, bright what the object is like. (We use the true mask to draw
+# this. R does not have it.)
 
 
 # %%
-def stands_out(x):
+def stands_out(x, truth=scene.truth):
     """Each place of a map (1, C, h, w) between the rest's mean, 0, and the object's, 1: (h, w)."""
     m = F.adaptive_avg_pool2d(torch.from_numpy(truth)[None, None].float().to(x), x.shape[-2:]).flatten()
     flat = x[0].flatten(1)
-    rest, object_ = flat @ (1 - m) / (1 - m).sum(), flat @ m / m.sum().clamp_min(1e-6)
-    direction = (object_ - rest) / (object_ - rest).square().sum().clamp_min(1e-9)
+    rest, target = flat @ (1 - m) / (1 - m).sum(), flat @ m / m.sum().clamp_min(1e-6)
+    direction = (target - rest) / (target - rest).square().sum().clamp_min(1e-9)
     return (direction @ (flat - rest[:, None])).view(x.shape[-2:]).clamp(0, 1).cpu()
 
 
@@ -210,19 +226,19 @@ def stride(x):
 
 
 show.heatmap(
-    clip.frames[late],
-    {f"x at {stride(x_d)}, {x_d.shape[1]} channels": stands_out(x_d) for x_d in maps},
+    scene.frame,
+    {f"x at {stride(x)}, {x.shape[1]} channels": stands_out(x) for x in maps},
     top=1,
     label="like it",
-    alt="The frame under three maps of the backbone, bright where they are like the object. At stride 8 the object is a "
-    "group of large blocks, and other things are bright, too; at stride 2 there are fine lines and specks all over the frame.",
+    alt="The frame under three maps of the backbone, bright where they are like the object. At stride 8 there are "
+    "a few large blocks, on the object and elsewhere; at stride 2 fine lines and specks all over the frame.",
 )
 
 # %% [markdown]
 # Read them from left to right. The deep map knows *what* is where, but only to a cell. The shallow one knows to two
-# pixels where things end, and nothing of what they are. R goes from the deep one to the shallow one, and at each step
-# keeps what it knows and adds what it sees. That is the U of a U-Net, its upward half. (The downward half is the
-# backbone, which stays frozen.)
+# pixels where things end, and little of what they are. R goes from the deep one to the shallow one, and at each step
+# keeps what it knows and adds what it sees. That is the upward half of a U-Net. (The downward half is the backbone,
+# which stays frozen.)
 #
 # ## One level (S1-E5)
 #
@@ -234,7 +250,7 @@ show.heatmap(
 # - $R^d$, the **refinement module**: puts the two together.
 #
 # All of it has $n$ channels, the same number everywhere (64 in S1, fewer here). We build one level, part by part, and
-# lend each part the weights of the trained one. Three little helpers first; `bilinear` you have seen.
+# lend each part the weights of the trained one. Two little helpers first.
 
 
 # %% tags=["in-package"]
@@ -250,8 +266,8 @@ def conv3(inputs: int, outputs: int, bias: bool = True) -> nn.Conv2d:
 # %% [markdown]
 # ### The target segmentation encoder
 #
-# First the features are **projected** to $n$ channels, which makes all that follows cheap. Then the score is laid on top
-# as one more channel, and three convolutions mix it in.
+# First the features are **projected** to $n$ channels, which makes all that follows cheap. Then the score is laid on
+# top as one more channel, and three convolutions mix it in.
 
 
 # %% tags=["in-package"]
@@ -278,9 +294,8 @@ def lend(part, trained):
     return part.to(dev).eval().requires_grad_(False)
 
 
-N = net.refiner.narrow.in_channels  # n
-deepest = net.refiner.blocks[0]
-T = lend(TargetSegmentationEncoder(maps[0].shape[1], N), deepest.encoder)
+n = net.refiner.narrow.in_channels
+T = lend(TargetSegmentationEncoder(maps[0].shape[1], n), net.refiner.blocks[0].encoder)
 encoding, projected = T(maps[0], s)
 print(f"features {maps[0].shape[1]} -> projected {projected.shape[1]}, and 1 of scores -> encoding {encoding.shape[1]}")
 
@@ -290,22 +305,14 @@ print(f"features {maps[0].shape[1]} -> projected {projected.shape[1]}, and 1 of 
 
 # %%
 silent, _ = T(maps[0], 0 * s)
-channel = int(((encoding - silent) * on_cells(truth)).sum((0, 2, 3)).argmax())
+channel = int(((encoding - silent) * on_cells(scene.truth)).sum((0, 2, 3)).argmax())
 show.heatmap(
-    clip.frames[late],
+    scene.frame,
     {"with D's scores": encoding[0, channel].cpu(), "with scores of 0 everywhere": silent[0, channel].cpu()},
-    mask=clip.masks[late],
+    mask=clip.masks[scene.t],
     label="encoding",
-    alt=f"Channel {channel} of the encoding, over the frame: with D's scores it is bright on the object; with scores of "
-    "zero the object looks like the rest.",
-)
-
-# %% tags=["nbval-check-output"]
-on, off = on_cells(truth) > 0.5, on_cells(truth) == 0
-moved = (encoding - silent).abs().mean(1, keepdim=True)
-claim(
-    "the encoding moves more on the object than off it",
-    (moved[on].mean() if on.any() else moved.max()) > moved[off].mean(),
+    alt=f"Channel {channel} of the encoding, over the frame: with D's scores it is bright on the object; with "
+    "scores of zero the object looks like the rest.",
 )
 
 # %% [markdown]
@@ -314,8 +321,8 @@ claim(
 #
 # ### Residual blocks
 #
-# Before and after the two inputs meet, each level has a residual block: two 3 x 3 convolutions and a shortcut past them,
-# as in the backbone.
+# Before and after the two inputs meet, each level has a residual block: two 3 x 3 convolutions and a shortcut past
+# them, as in the backbone.
 
 
 # %% tags=["in-package"]
@@ -335,12 +342,12 @@ class ResidualBlock(nn.Module):
 # %% [markdown]
 # ### Channel attention
 #
-# Now two maps meet: `here`, what is seen at this depth, and `below`, what comes from the deeper level, of half the size.
-# One could add them. But much of what is seen here is of no use: edges of grass, of other creatures, of shade. The deep
-# level knows better what matters. So it is asked. Take the mean of every channel over all places, of both maps. That is
-# a short description of the frame as either depth sees it. A small network reads the two and answers with one number
-# between 0 and 1 for each channel: *how much of this channel do we want here?* Multiply, and only then add what comes
-# from below, as it is.
+# Now two maps meet: `here`, what is seen at this depth, and `below`, what comes from the deeper level, of half the
+# size. One could add them. But much of what is seen here is of no use: edges of grass, of other creatures, of shade.
+# The deep level knows better what matters. So it is asked. Take the mean of every channel over all places, of both
+# maps: a short description of the frame as either depth sees it. A small network reads the two, and answers with one
+# number between 0 and 1 for each channel: *how much of this channel do we want here?* Multiply, and only then add what
+# comes from below, as it is.
 #
 # ### Exercise 1: attention over channels
 
@@ -396,8 +403,7 @@ class ChannelAttention(nn.Module):
 
 # %% tags=["in-package"]
 class RefinementBlock(nn.Module):
-    """R^d (S1-E5): z^d = R^d(T^d(x^d, s), z^{d+1}), with T^d beside it, because at the deepest d z^{d+1} is T^d's
-    projection of the features, averaged (S1's code; the paper: "an intermediate projection")."""
+    """R^d (S1-E5): z^d = R^d(T^d(x^d, s), z^{d+1}), with T^d beside it."""
 
     def __init__(self, inputs: int, n: int):
         super().__init__()
@@ -441,52 +447,47 @@ class Refiner(nn.Module):
 # by level, and what each hands on:
 
 # %%
-R = lend(Refiner([x_d.shape[1] for x_d in maps], N), net.refiner)
+R = lend(Refiner([x.shape[1] for x in maps], n), net.refiner)
 z, levels = None, []
-for block, x_d in zip(R.blocks, maps, strict=True):
-    z = block(x_d, s, z)
+for block, x in zip(R.blocks, maps, strict=True):
+    z = block(x, s, z)
     levels.append(z)
 p = torch.sigmoid(R(maps, s, size))
 show.heatmap(
-    clip.frames[late],
+    scene.frame,
     {f"z at {stride(z)}": stands_out(z) for z in levels} | {"sigmoid of R": p[0, 0].cpu()},
     top=1,
     label="like it",
-    alt="The frame under what the three levels hand on, bright where they are like the object, and under the probability at "
-    "the end. From left to right the object gets finer, and the rest of the frame darker.",
+    alt="The frame under what the three levels hand on, bright where they are like the object, and under the "
+    "probability at the end. From left to right the object gets finer, and the rest of the frame darker.",
 )
 
 # %% tags=["nbval-check-output"]
 claim("the U that we built is the package's", torch.allclose(R(maps, s, size), net(maps, s, size), atol=1e-4))
-weights = {"R": R, "the backbone, frozen": encoder}
-parameters = {name: sum(p.numel() for p in part.parameters()) for name, part in weights.items()}
-claim("numbers in R, against the backbone's", parameters["R"] / parameters["the backbone, frozen"], high=0.5)
+in_R, in_backbone = (sum(p.numel() for p in part.parameters()) for part in (R, encoder))
+claim("numbers in R, against those in the backbone", in_R / in_backbone, high=0.5)
 
 # %% [markdown]
-# Compare these pictures with those of $\mathbf x^d$ above: the same frame at the same strides. What was *like* the object
-# has become what *is* the object, and the finer the map, the finer the answer.
+# Compare these pictures with those of $\mathbf x^d$ above: the same frame at the same strides. What was *like* the
+# object has become what *is* the object, and the finer the map, the finer the answer.
 #
 # And the attention? One row for each level, one square for each channel; bright is let through.
 
 
 # %%
-def attention_of(block, x_d, s, below):
-    """The attention (n,) of one level; what RefinementBlock computes on its way."""
-    encoding, projected = block.encoder(x_d, bilinear(s, x_d.shape[-2:]))
-    below = pool(projected) if below is None else below
-    return block.attention.attend(torch.cat([pool(block.before(encoding)), pool(below)], 1))[0, :, 0, 0].cpu()
+def attentions(scene):
+    """What each level answers to *how much of this channel?*, (3, n)."""
+    said = []
+    hooks = [
+        b.attention.attend.register_forward_hook(lambda *call: said.append(call[-1][0, :, 0, 0])) for b in R.blocks
+    ]
+    R(scene.maps, scene.s, scene.clip.size)
+    for hook in hooks:
+        hook.remove()
+    return torch.stack(said).cpu()
 
 
-def attentions(maps, s):
-    """That of all levels, (3, n)."""
-    found, z = [], None
-    for block, x_d in zip(R.blocks, maps, strict=True):
-        found.append(attention_of(block, x_d, s, z))
-        z = block(x_d, s, z)
-    return torch.stack(found)
-
-
-attention = attentions(maps, s)
+attention = attentions(scene)
 fig = Figure((8, 1.9), dpi=100, layout="constrained")
 axes = fig.subplots()
 shown = axes.imshow(attention, vmin=0, vmax=1, cmap="inferno", aspect="auto")
@@ -494,27 +495,21 @@ axes.set_yticks(range(len(levels)), map(stride, levels))
 axes.set(xlabel="channel")
 fig.colorbar(shown, label="attention")
 ranges = ", ".join(f"{stride(z)} {a.min():.2f} to {a.max():.2f}" for z, a in zip(levels, attention, strict=True))
-show.figure(
-    fig, alt=f"The attention of every channel at the three levels, as bright and dark squares. Ranges: {ranges}."
-)
+show.figure(fig, alt=f"The attention of each channel at the three levels, as dark and bright squares. From {ranges}.")
 
 # %% [markdown]
-# Some channels are all but shut, some are wide open. Is that a choice for *this* frame, or the same for all? Here is how
-# much the attention differs from channel to channel in one frame, and how much, in one channel, from clip to clip.
+# Some channels are all but shut, some are wide open. Is that a choice for *this* frame, or the same for all? Here is
+# how much the attention differs from channel to channel in one frame, and how much, in one channel, from clip to clip
+# (standard deviations):
 
 # %%
-everywhere = torch.stack([attentions(maps, s) for (maps, _), s in zip(seen, scores, strict=True)])  # (clips, 3, n)
-table(
-    [
-        {"level": stride(z), "differs between channels by": everywhere[:, d].std(-1).mean().item()}
-        | {"between clips by": everywhere[:, d].std(0, correction=0).mean().item()}
-        for d, z in enumerate(levels)
-    ]
-)
+of_all = torch.stack([attentions(o) for o in scenes])  # (clips, 3, n)
+spread = {"between channels": of_all.std(-1).mean(0), "between clips": of_all.std(0, correction=0).mean(-1)}
+table([{"level": stride(z)} | {name: value[d].item() for name, value in spread.items()} for d, z in enumerate(levels)])
 
 # %% [markdown]
-# (Standard deviations.) The second number is the smaller: most of what a channel gets is decided in training. The rest
-# is what this frame adds.
+# Mostly the same for all: which channels of a level are useful was settled in training. The frame only turns them up or
+# down a little.
 #
 # ## How R was trained
 #
@@ -524,45 +519,29 @@ table(
 # paper, and half of one minus a soft IoU), and a look at who gets a gradient:
 
 # %%
-learner = lend(Refiner([x_d.shape[1] for x_d in maps], N), net.refiner).requires_grad_(True)
-target = torch.from_numpy(truth)[None, None].float().to(dev)
+learner = copy.deepcopy(R).requires_grad_(True)
+target = torch.from_numpy(scene.truth)[None, None].float().to(dev)
 loss = soft_mask_loss(learner(maps, s, size), target)
 loss.backward()
-table(
-    [
-        {"mask": "D's scores, scaled", "loss": soft_mask_loss(net.coarse(s, size), target).item()},
-        {"mask": "after R", "loss": loss.item()},
-    ],
-    digits=3,
-)
+before = soft_mask_loss(net.coarse(s, size), target)
+table([{"mask": "D's scores, scaled", "loss": before.item()}, {"mask": "after R", "loss": loss.item()}], digits=3)
 
 # %% tags=["nbval-check-output"]
 claim("every number in R gets a gradient", all(p.grad is not None for p in learner.parameters()))
-claim("the backbone and D get none", not any(t.requires_grad for t in (*maps, s, *models[n].w)))
+claim("the backbone and D get none", not any(part.requires_grad for part in (*maps, s, *scene.D.w)))
 
 # %% [markdown]
 # This is why training is cheap. D depends on the backbone, which is frozen, and on the reference frame. It does not
-# depend on R. So each target model is learned **once**, before the first step, and what is kept are its scores: *"we can
-# pre-learn and store the target model weights for each sequence."* Thousands of steps of R later they are still right.
-#
-# And this is why R *must* see D's scores in training, and not the truth averaged to cells. It has to learn what D's
+# depend on R. So each target model is learned **once**, before the first step, and what is kept are its scores: *"we
+# can pre-learn and store the target model weights for each sequence."* After thousands of steps of R they are still
+# right. It is also why R must see D's scores in training, and not the truth averaged to cells: it has to learn what D's
 # mistakes look like.
 #
 # The paper's baseline, the **base net**, is trained likewise, on the same frames with the same loss. It has the same R,
-# but no D: two convolutions encode frame 0 with its mask, two more compare that with a later frame, and the result takes
-# the place of $\mathbf s$. All of it is learned offline. What is specific to this clip has to come in through frame 0's
-# encoding. How much worse is that? *Measure* will tell.
-
-# %%
-table(
-    [
-        {"learned offline": name, "numbers": sum(p.numel() for p in part.parameters())}
-        for name, part in {"R": net.refiner, "a and b, of D alone": nn.ParameterList([net.scale, net.offset]),
-                           "base net without its R": nn.ModuleList([BaseNet().encode_target, BaseNet().compare])}.items()
-    ]
-)  # fmt: skip
-
-# %% [markdown]
+# but no D. Two convolutions encode frame 0 with its mask, two more compare that with a later frame, and the result
+# takes the place of $\mathbf s$. All of it is learned offline; what is special about this clip has to come in through
+# the encoding of frame 0. *Measure* will tell how far that goes.
+#
 # ## What does R believe?
 #
 # R is told two things: scores and features. Which does it trust for what? We can ask, since the scores are a map like
@@ -575,8 +554,8 @@ guess_full = predict(
     default="a",
 )
 guess_shift = predict(
-    "Perfect scores, but all of them one cell (8 pixels) too far to the right. Against the mask read off these scores, J of "
-    "R's mask is ...",
+    "Perfect scores, but all of them one cell (8 pixels) too far to the right. Against the mask read off these scores, "
+    "J of R's mask is ...",
     [
         "no better: what comes in wrong goes out wrong",
         "better, but less good than with perfect scores in their place",
@@ -588,117 +567,101 @@ guess_shift = predict(
 
 # %%
 def other_creature(clip, t):
-    """The mask of the largest other object in frame t, or None."""
-    counts = {k: (clip.masks[t] == k).sum() for k in show.objects(clip.masks[t]) if k > 1}
-    return clip.masks[t] == max(counts, key=counts.get) if counts and max(counts.values()) >= 64 else None
+    """The mask of the largest other object in frame t, or None where there is none of a cell's size."""
+    areas = {k: (clip.masks[t] == k).sum() for k in show.objects(clip.masks[t]) if k > 1}
+    return clip.masks[t] == max(areas, key=areas.get) if max(areas.values(), default=0) >= 64 else None
 
 
-def made_up(clip, t, s):
-    """{name: scores (1, 1, h, w)} for frame t; s are those of D."""
-    true, other = on_cells(clip.masks[t] == 1), other_creature(clip, t)
-    draw = torch.rand(true.shape, generator=torch.Generator().manual_seed(SEED)).to(dev)
-    kinds = {"D's": s, "perfect": true, "blurred": F.avg_pool2d(F.avg_pool2d(true, 3, 1, 1), 3, 1, 1)}
-    kinds |= {"one cell to the right": true.roll(1, -1), "two cells to the right": true.roll(2, -1)}
-    kinds |= {"half as high": true / 2, "half of the cells": true * (draw < 0.5), "1 everywhere": torch.ones_like(true)}
-    kinds |= {"0 everywhere": torch.zeros_like(true)}
-    return kinds | ({"another creature's": on_cells(other)} if other is not None else {})
-
-
-def believed(clip, t, maps, s):
-    """The mask that is read off such scores at one half, and R's: {name: two (H, W)}."""
-    return {
-        name: ((bilinear(s, clip.size)[0, 0] > 0.5).cpu().numpy(), masks_of(clip, maps, s)[1])
-        for name, s in made_up(clip, t, s).items()
+def made_up(o):
+    """{name: (scores (1, 1, h, w), the mask that they mean)} for a scene."""
+    true, other = on_cells(o.truth), other_creature(o.clip, o.t)
+    some = torch.rand(true.shape, generator=torch.Generator().manual_seed(SEED)).to(dev) < 0.5
+    kinds = {
+        "D's": o.s,
+        "perfect": true,
+        "blurred": F.avg_pool2d(F.avg_pool2d(true, 3, 1, 1), 3, 1, 1),
+        "half of the cells": true * some,
+        "half as high": true / 2,
+        "one cell to the right": true.roll(1, -1),
+        "two cells to the right": true.roll(2, -1),
+        "1 everywhere": torch.ones_like(true),
+        "0 everywhere": torch.zeros_like(true),
     }
+    kinds = {name: (s, o.truth) for name, s in kinds.items()}
+    return kinds | ({"another creature's": (on_cells(other), other)} if other is not None else {})
 
 
-beliefs = [
-    believed(clip, t, maps, s)
-    for clip, t, (maps, _), s in progress(list(zip(ours, lates, seen, scores, strict=True)), "asking R")
-]
+asked = []  # one row for each clip and kind of scores
+for o in progress(scenes, "asking R"):
+    for name, (made, meant) in made_up(o).items():
+        answer = refined(o, made)
+        row = {"scene": o, "scores": name, "mask": answer, "share": 100 * answer.mean()}
+        asked.append(row | {"read off": metrics.jaccard(meant, read_off(made, size=o.clip.size)),
+                            "R": metrics.jaccard(meant, answer)})  # fmt: skip
 
 # %%
-story = beliefs[n]
-heat = made_up(clip, late, s)
-chosen = [
-    k
-    for k in ("perfect", "one cell to the right", "half of the cells", "1 everywhere", "another creature's")
-    if k in heat
-]
-width = 820 // len(chosen) - 6
-top = [show.heat_over(clip.frames[late], heat[k][0, 0].cpu(), scale=width / size[1]) for k in chosen]
-bottom = [show.overlay(clip.frames[late], story[k][1], scale=width / size[1]) for k in chosen]
+SHOWN = ("perfect", "half of the cells", "one cell to the right", "1 everywhere", "another creature's")
+chosen = [row for row in asked if row["scene"] is scene and row["scores"] in SHOWN]
+zoom = (820 / len(chosen) - 6) / size[1]
+top = [show.heat_over(scene.frame, made_up(scene)[row["scores"]][0][0, 0].cpu(), scale=zoom) for row in chosen]
+bottom = [show.overlay(scene.frame, row["mask"], scale=zoom) for row in chosen]
 show.Picture(
-    show.grid(top + bottom, chosen + ["R's mask"] * len(chosen), columns=len(chosen)),
-    "Above, made-up scores; below, the mask that R makes of each. Scores that are shifted or full of holes still give a "
-    "mask near the object; scores of 1 everywhere give pieces of the frame; another creature's scores give that creature.",
+    show.grid(top + bottom, [row["scores"] for row in chosen] + ["R's mask"] * len(chosen), columns=len(chosen)),
+    "Above, made-up scores; below, the mask that R makes of each. Scores that are shifted or full of holes still give "
+    "a mask near the object; scores of 1 everywhere give bits of the frame; another creature's give that creature.",
 )
 
-
 # %%
-def mean_J(name, which):
-    """Mean J of the masks under a name, over the clips that have it: 0 read off the scores, 1 of R."""
-    return np.mean(
-        [metrics.jaccard(truth, b[name][which]) for truth, b in zip(truths, beliefs, strict=True) if name in b]
-    )
-
-
-kinds = list(max(beliefs, key=len))
+kinds = {
+    name: [row for row in asked if row["scores"] == name] for name in dict.fromkeys(row["scores"] for row in asked)
+}
+mean = {
+    name: {key: np.mean([row[key] for row in of]) for key in ("read off", "R", "share")} for name, of in kinds.items()
+}
 table(
     [
-        {"scores": name, "J, read off them": mean_J(name, 0), "J of R": mean_J(name, 1)}
-        | {"R calls it object, % of the frame": 100 * np.mean([b[name][1].mean() for b in beliefs if name in b])}
-        for name in kinds
+        {
+            "scores": name,
+            "J, read off them": row["read off"],
+            "J of R": row["R"],
+            "R draws, % of the frame": row["share"],
+        }
+        for name, row in mean.items()
     ]
 )
 
+# %% [markdown]
+# (J is against the mask that the scores mean: in the last row it is the other creature's.)
+
 # %% tags=["nbval-check-output"]
-full = np.mean([b["1 everywhere"][1].mean() for b in beliefs])
+full, shifted, best = (mean[name] for name in ("1 everywhere", "one cell to the right", "perfect"))
 guess_full.reveal(
-    "c" if full < 0.001 else "b" if full < 0.5 else "a",
+    "c" if full["share"] < 0.1 else "b" if full["share"] < 50 else "a",
     "R has met no such scores in training, and draws bits and pieces: where every cell is marked, no cell is.",
 )
-raw, mended, best = mean_J("one cell to the right", 0), mean_J("one cell to the right", 1), mean_J("perfect", 1)
 guess_shift.reveal(
-    "a" if mended < raw + 0.02 else "c" if mended > best - 0.02 else "b",
+    "a" if shifted["R"] < shifted["read off"] + 0.02 else "c" if shifted["R"] > best["R"] - 0.02 else "b",
     "It moves the outline back to the edges that it sees, as far as it dares.",
 )
 if DATASET == "embedded":
-    claim(
-        "scores of 0 everywhere: the largest share that R draws",
-        max(b["0 everywhere"][1].mean() for b in beliefs),
-        high=0.01,
-    )
-    claim("perfect scores: what R adds to J", best - mean_J("perfect", 0), low=0.02)
-    claim("one cell to the right: what R adds to J", mended - raw, low=0.05)
+    claim("perfect scores: what R adds to J", best["R"] - best["read off"], low=0.02)
+    claim("one cell to the right: what R adds to J", shifted["R"] - shifted["read off"], low=0.05)
+    claim("scores of 0 everywhere: % of the frame that R draws", mean["0 everywhere"]["share"], high=1)
+    if "another creature's" in mean:
+        claim("another creature's scores: J against that creature", mean["another creature's"]["R"], low=0.6)
 
 # %% [markdown]
 # Read the table from top to bottom.
 #
 # - **Where it ends, R asks the features.** Perfect scores become better masks, and so do blurred ones and ones with
 #   half of the cells missing. Of shifted scores it puts right a part.
+# - **It is no threshold.** Scores half as high, from which nothing can be read off, still give an object.
 # - **Which object, R asks the scores.** With another creature's scores it draws that other creature, and well. With
 #   none it draws nothing.
-# - **It is no threshold.** Scores half as high, below every threshold, still give an object.
 #
-# The second point has a price. When D's scores leave the object, R follows. It makes a *neat* mask of the wrong thing.
+# The last point has a price. When D's scores leave the object, R follows. It makes a *neat* mask of the wrong thing.
 # And in a minute that mask goes into the memory as the truth.
-
-# %% tags=["nbval-check-output"]
-others = [
-    (
-        metrics.jaccard(other_creature(c, t), b["another creature's"][1]),
-        metrics.jaccard(truth, b["another creature's"][1]),
-    )
-    for c, t, b, truth in zip(ours, lates, beliefs, truths, strict=True)
-    if "another creature's" in b
-]
-if DATASET == "embedded" and others:
-    of_other, of_object = np.mean(others, 0)
-    claim("another creature's scores: J against that creature", of_other, low=0.6)
-    claim("another creature's scores: J against the object", of_object, high=0.2)
-
-# %% [markdown]
+#
 # ## Algorithm 1
 #
 # We have all parts. S1's whole method is a loop: **predict** with D, **refine** with R, **extend** the memory with the
@@ -707,13 +670,12 @@ if DATASET == "embedded" and others:
 
 # %%
 @torch.no_grad()
-def follow(clip, seen, every=tracker.update_every, labels=None, D=None, **changes):
+def follow(clip, seen, D, every=tracker.update_every, labels=None):
     """Algorithm 1: masks (T, H, W) of bool, frame 0's first, and how true the memory was after each frame.
 
-    seen: what `see` gave for each frame; every: t_s, or None for no updates; labels: {t: (H, W)}, learned instead of the
-    own masks where given; D: learned on frame 0; changes: of D's settings.
+    seen: what `see` gave for each frame; every: t_s, or None for no updates; labels: {t: (H, W)}, learned instead of
+    the own masks where given; D: learned on frame 0.
     """
-    D = D or learn(clip, **changes)
     masks, right, trust = [clip.first_mask == 1], torch.zeros(D.memory.capacity).double(), []
     right[: D.memory.filled] = 1
     for t in range(1, len(clip)):
@@ -753,7 +715,7 @@ table([{"setting": name} | {"S1": str(a), "frtm": str(b)} for name, (a, b) in se
 
 # %% tags=["nbval-check-output"]
 brief = clip.subclip(0, 12)
-masks, _ = follow(brief, [see(brief, t) for t in range(len(brief))], D=copy.deepcopy(models[n]))
+masks, _ = follow(brief, [see(brief, t) for t in range(len(brief))], copy.deepcopy(scene.D))
 packaged = np.stack([mask == 1 for _, mask, _ in segment(tracker, brief.only(1))])
 claim("our loop and the tracker frtm agree on this share of pixels", (masks == packaged).mean(), low=0.999)
 
@@ -770,9 +732,9 @@ claim("our loop and the tracker frtm agree on this share of pixels", (masks == p
 #
 # ### Exercise 2: one more sample
 #
-# The paper leaves one thing open: what $\gamma_{i-1}$ is for the first new sample. The authors' code takes the samples of
-# frame 0 apart from the rest: their weights are all divided by $1 - \eta$, and the first new sample gets $\eta$. From
-# the second on it is as the paper says.
+# The paper leaves one thing open: what $\gamma_{i-1}$ is for the first new sample. The authors' code takes the samples
+# of frame 0 apart from the rest: their weights are all divided by $1 - \eta$, and the first new sample gets $\eta$.
+# From the second on it is as the paper says.
 
 # %%
 card(exercises.insert)
@@ -805,8 +767,8 @@ check(exercises.insert, insert)
 
 
 # %% [markdown]
-# Let it live for a while. Each column is a frame, each row a slot; the brighter, the larger the weight. A white dot says:
-# this slot was given to the new frame.
+# Let it live for a while. Each column is a frame, each row a slot; the brighter, the larger the weight. A white dot
+# says: this slot was given to the new frame.
 
 
 # %%
@@ -821,58 +783,49 @@ def life(initial, frames, capacity, rate, first_minimum=0.0):
     return torch.stack(weights), slots
 
 
-def draw_life(axes, weights, slots, title):
-    """Slots over frames, bright where the weight is large."""
-    axes.imshow(
-        weights.T.sqrt(), cmap="inferno", aspect="auto", vmin=0, vmax=weights.max().sqrt(), interpolation="nearest"
-    )
-    axes.plot(range(1, len(slots) + 1), slots, "o", color="white", ms=2)
-    axes.set(xlabel="frame", ylabel="slot", title=title)
-
-
 def memories(initial, frames, capacity, rate, protect=0.25):
     """The picture of two memories: frame 0 like any other, and frame 0 protected."""
     fig = Figure((8.2, 3), dpi=100, layout="constrained")
-    lost = None
-    for axes, (title, minimum) in zip(
-        fig.subplots(1, 2), {"as in S1": 0.0, "frame 0 protected": protect}.items(), strict=True
-    ):
-        weights, slots = life(initial, frames, capacity, rate, minimum)
-        draw_life(axes, weights, slots, title)
-        lost = slots.index(0) + 1 if lost is None and 0 in slots else lost
-    when = f"at frame {lost} the slot of frame 0 is given away" if lost else "the slot of frame 0 is never given away"
-    return show.figure(fig, alt=f"Weights of {capacity} slots over {frames} frames. Left, as in S1, {when}. Right, with "
-                       f"frame 0 protected, the lowest {initial} rows stay.")  # fmt: skip
+    kinds = {"as in S1": 0.0, "frame 0 protected": protect}
+    lives = {name: life(initial, frames, capacity, rate, minimum) for name, minimum in kinds.items()}
+    for axes, (name, (weights, slots)) in zip(fig.subplots(1, 2), lives.items(), strict=True):
+        top = weights.max().sqrt()
+        axes.imshow(weights.T.sqrt(), cmap="inferno", aspect="auto", vmin=0, vmax=top, interpolation="nearest")
+        axes.plot(range(1, frames + 1), slots, "o", color="white", ms=2)
+        axes.set(xlabel="frame", ylabel="slot", title=name)
+    slots = lives["as in S1"][1]
+    when = (
+        f"frame {slots.index(0) + 1} takes the slot of frame 0" if 0 in slots else "no frame takes the slot of frame 0"
+    )
+    alt = f"Weights of {capacity} slots over {frames} frames, eta {rate:.2g}. Left, as in S1, {when}. "
+    return show.figure(fig, alt=alt + f"Right, with frame 0 protected, the first {initial} rows stay.")
 
 
 memories(initial=8, frames=60, capacity=24, rate=0.1)
 
 # %% [markdown]
-# (The colours are of the root of the weight, so that small ones can be seen. A memory of 24, so that you see all slots.)
-# A new frame starts bright and fades. Once all slots are full, the dots go to whatever has faded most, again and again.
-# Look who has to go first on the left: some of the *new* frames, which began with less than frame 0 and its images had.
+# (The colours are of the root of the weight, so that small ones can be seen. A memory of 24, so that you see all
+# slots.) A new frame starts bright and fades. Once all slots are full, the dots go to whatever has faded most, again
+# and again. Look who has to go first on the left: some of the *new* frames, which began with less than frame 0 and its
+# images had.
 #
 # Frame 0 is the only frame whose mask is *known*. Is it kept?
 
 # %%
 guess_first = predict(
-    "The paper's settings: K_max = 80, eta = 0.1, 20 samples made of frame 0. A clip of 300 frames. Is frame 0 still in memory "
-    "at its end?",
+    "The paper's settings: K_max = 80, eta = 0.1, 20 samples made of frame 0. A clip of 300 frames. Is frame 0 still "
+    "in memory at its end?",
     ["yes: it counts double, and nothing in the method may throw it away", "no", "yes, but only the images made of it"],
     default="a",
 )
 
 # %% tags=["nbval-check-output"]
+MEMORIES = {"the paper": (20, 80, 0.1), "its code": (5, 80, 0.1)}
 lost = []
-for name, memory in {
-    "the paper": (20, 80, 0.1),
-    "its code": (5, 80, 0.1),
-    "frtm": (tracker.augmented, OURS.capacity, OURS.rate),
-}.items():
-    initial, capacity, rate = memory
-    weights, slots = life(initial, 300, capacity, rate)
-    share = weights[:, :initial].sum(1)
-    row = {"settings of": name, "K": initial, "K_max": capacity, "eta": rate}
+for name, known in (MEMORIES | {"frtm": (tracker.augmented, OURS.capacity, OURS.rate)}).items():
+    weights, slots = life(known[0], 300, *known[1:])
+    share = weights[:, : known[0]].sum(1)
+    row = {"settings of": name} | dict(zip(("K", "K_max", "eta"), known, strict=True))
     row |= {"frame 0 makes room for frame": slots.index(0) + 1 if 0 in slots else "-"}
     lost.append(row | {"weight of its K samples after 10 frames": share[10].item(), "after 20": share[20].item()})
 table(lost)
@@ -882,18 +835,13 @@ guess_first.reveal(
 
 # %% tags=["nbval-check-output"]
 weights, slots = life(8, 70, 80, 0.1)
-by_hand, last = torch.cat([weights[0]]), None
-for slot, truth_weights in zip(slots, weights[1:], strict=True):
+by_hand, last, same = weights[0], None, True
+for slot, packaged in zip(slots, weights[1:], strict=True):
     by_hand, last = exercises.insert.reference(by_hand, last, 0.1)
-    assert last == slot and torch.allclose(by_hand, truth_weights)
-claim("the recursion of the exercise is the package's memory, 70 frames long", True)
-share = weights[:, :8].sum(1)
-claim(
-    "each frame, frame 0's samples together lose this share of their weight",
-    (1 - share[30] / share[29]).item(),
-    0.099,
-    0.101,
-)
+    same = same and last == slot and torch.allclose(by_hand, packaged)
+claim("the exercise's recursion is the package's memory, 70 frames long", same)
+lives_on = weights[:, :8].sum(1)
+claim("of their weight frame 0's samples keep with each frame", (lives_on[30] / lives_on[29]).item(), 0.899, 0.901)
 claim("the newest sample's weight in the long run", weights[-1, slots[-1]].item(), 0.099, 0.101)
 
 # %% [markdown]
@@ -923,16 +871,16 @@ turning()
 #
 # ## An update, in closed form
 #
-# What does an update cost? $\mathbf w_1$ stays as it was learned on frame 0: *"For efficiency, we keep the first layer of
-# the target model $\mathbf w_1$ fixed during updates."* Then only $\mathbf w_2$ is unknown, and in $\mathbf w_2$ alone the
-# scores are **linear**. So the loss is an honest parabola, a *ridge regression*:
+# What does an update cost? $\mathbf w_1$ stays as it was learned on frame 0: *"For efficiency, we keep the first layer
+# of the target model $\mathbf w_1$ fixed during updates."* Then only $\mathbf w_2$ is unknown, and in $\mathbf w_2$
+# alone the scores are **linear**. So the loss is an honest parabola, a *ridge regression*:
 #
-# $$\mathcal L(\mathbf w_2) = \sum_k \gamma_k \big( \mathbf w_2^\top Q_k \mathbf w_2 - 2\, \mathbf q_k^\top \mathbf w_2 +
-# \text{const} \big) + \lambda_2 \|\mathbf w_2\|^2$$
+# $$\mathcal L(\mathbf w_2) = \sum_k \gamma_k \big( \mathbf w_2^\top Q_k \mathbf w_2 - 2\, \mathbf q_k^\top \mathbf w_2
+# + \text{const} \big) + \lambda_2 \|\mathbf w_2\|^2$$
 #
-# with $Q_k = A_k^\top A_k$ and $\mathbf q_k = A_k^\top \mathbf b_k$, where $A_k$ has one row for each pixel of sample $k$:
-# the $9c$ numbers that $\mathbf w_2$ meets there, brought up to the pixel and times its weight $v$; $\mathbf b_k$ is the
-# label times $v$. At the minimum the gradient is zero:
+# with $Q_k = A_k^\top A_k$ and $\mathbf q_k = A_k^\top \mathbf b_k$, where $A_k$ has one row for each pixel of sample
+# $k$: the $9c$ numbers that $\mathbf w_2$ meets there, brought up to the pixel and times its weight $v$; $\mathbf b_k$
+# is the label times $v$. At the minimum the gradient is zero:
 #
 # $$\Big( \sum_k \gamma_k Q_k + \lambda_2 I \Big)\, \mathbf w_2 = \sum_k \gamma_k \mathbf q_k$$
 #
@@ -957,12 +905,12 @@ def relearn(Q, q, gamma, lam):
 check(exercises.relearn, relearn)
 
 # %% [markdown] tags=["solution"]
-# The gradient is $2 \sum_k \gamma_k (Q_k \mathbf w_2 - \mathbf q_k) + 2 \lambda_2 \mathbf w_2$. The matrix is symmetric and,
-# with $\lambda_2 > 0$, positive definite, so the package takes Cholesky's way, which is a little faster.
+# The gradient is $2 \sum_k \gamma_k (Q_k \mathbf w_2 - \mathbf q_k) + 2 \lambda_2 \mathbf w_2$. The matrix is symmetric
+# and, with $\lambda_2 > 0$, positive definite, so the package takes Cholesky's way, which is a little faster.
 
 # %% [markdown]
-# Try it on real samples. A small D (8 hidden channels, so that pixels are still cheap), its samples of frame 0, the plain
-# way over all pixels, against what the package did:
+# Try it on real samples. A small D (8 hidden channels, so that pixels are still cheap), its samples of frame 0, the
+# plain way over all pixels, against what the package did:
 
 # %%
 small = learn(clip, hidden=8)
@@ -976,7 +924,7 @@ with torch.no_grad():
 Q, q = A @ A.transpose(1, 2), (A @ (y * v).flatten(2).transpose(1, 2))[..., 0]
 w2 = exercises.relearn.reference(Q, q, small.memory.weights[: len(y)].to(dev), OURS.lambdas[1])
 print(
-    f"{len(y)} samples of {A.shape[-1]} pixels and {A.shape[1]} numbers have become {len(y)} matrices of {A.shape[1]} x {A.shape[1]}"
+    f"{len(A)} samples: {A.shape[1]} numbers at each of {A.shape[2]} pixels -> matrices of {A.shape[1]} x {A.shape[1]}"
 )
 
 # %% tags=["nbval-check-output"]
@@ -1003,32 +951,26 @@ def milliseconds(f, repeat=5):
 
 D, (_, x_0) = learn(clip), see(clip, 0)
 mask_0 = torch.from_numpy(clip.first_mask == 1)[None, None].float().to(dev)
-sizes, kept, one_sample = (10, 20, 40, 80), [], milliseconds(lambda: D.add(x_0, mask_0))
-for filled in sizes:
+one_sample = milliseconds(lambda: D.add(x_0, mask_0))
+timed = []
+for filled in (10, 20, 40, 80):
     while D.memory.filled < min(filled, D.memory.capacity):
         D.add(x_0, mask_0)
-    kept.append(milliseconds(D.update))
-table(
-    [
-        {"samples": k, "update, ms": a, "if nothing were kept, ms": k * one_sample + a}
-        for k, a in zip(sizes, kept, strict=True)
-    ],
-    1,
-)
+    update = milliseconds(D.update)
+    timed.append({"samples": filled, "update, ms": update, "if nothing were kept, ms": filled * one_sample + update})
+table(timed, digits=1)
 print(f"\nto bring in one sample: {one_sample:.1f} ms; what is kept: {D.equations.stored.nbytes / 2**20:.0f} MB")
 
 # %% tags=["nbval-check-output"]
-claim(
-    "with 80 samples, building all equations anew would take this many times as long",
-    1 + 80 * one_sample / kept[-1],
-    low=5,
-)
+dearer = timed[-1]["if nothing were kept, ms"] / timed[-1]["update, ms"]
+claim("80 samples: how many times as long an update would take if nothing were kept", dearer, low=5)
 
 # %% [markdown]
-# (The last column is reckoned: so many samples at the price of one.) Solving for $\mathbf w_2$ costs the same at any number
-# of samples; only the weighted sum grows, up to $K_{max}$, and after that nothing grows any more, be it frame 100 or
-# frame 10000. Cheap enough to update in every frame, if one liked. And it is exact, where ten CG iterations are nearly so. The price: with $\mathbf w_1$ fixed, D can only re-weigh what its
-# $c$ hidden channels show. If frame 0 gave no reason to keep apart two colours, no update can tell them apart later.
+# (The last column is reckoned: so many samples at the price of one.) Solving for $\mathbf w_2$ costs the same at any
+# number of samples; only the weighted sum grows, up to $K_{max}$, and after that nothing grows any more, be it frame
+# 100 or frame 10000. Cheap enough to update in every frame, if one liked. And it is exact, where ten CG iterations are
+# nearly so. The price: with $\mathbf w_1$ fixed, D can only re-weigh what its $c$ hidden channels show. If frame 0 gave
+# no reason to keep apart two colours, no update can tell them apart later.
 #
 # ## Updates that help, updates that drift
 #
@@ -1053,12 +995,8 @@ guess_teach = predict(
 # %%
 def J_over_time(clip, masks):
     """J of each frame after the first, NaN where the clip is not annotated."""
-    return np.array(
-        [
-            np.nan if true is None else metrics.jaccard(true == 1, mask)
-            for true, mask in zip(clip.masks[1:], masks[1:], strict=True)
-        ]
-    )
+    pairs = list(zip(clip.masks, masks, strict=True))[1:]
+    return np.array([np.nan if true is None else metrics.jaccard(true == 1, mask) for true, mask in pairs])
 
 
 def three_ways(clip, D):
@@ -1067,16 +1005,16 @@ def three_ways(clip, D):
     true = {t: mask == 1 for t, mask in enumerate(clip.masks) if mask is not None}
     found = {}
     for way, how in {"no update": {"every": None}, "own masks": {}, "the truth": {"labels": true}}.items():
-        masks, trust = follow(clip, seen, D=copy.deepcopy(D), **how)
+        masks, trust = follow(clip, seen, copy.deepcopy(D), **how)
         found[way] = masks, trust, J_over_time(clip, masks)
     return found
 
 
-half = ours[: max(1, len(ours) // 2)]
-runs = [three_ways(*pair) for pair in progress(list(zip(half, models, strict=False)), "three ways")]
+half = scenes[: max(1, len(scenes) // 2)]
+runs = [three_ways(o.clip, o.D) for o in progress(half, "three ways")]
 per_clip = [{way: np.nanmean(J) for way, (*_, J) in run.items()} for run in runs]
 overall = {way: np.mean([row[way] for row in per_clip]) for way in per_clip[0]}
-table([{"J": c.name} | row for c, row in zip(half, per_clip, strict=True)] + [{"J": "mean"} | overall], digits=3)
+table([{"J": o.clip.name} | row for o, row in zip(half, per_clip, strict=True)] + [{"J": "mean"} | overall], digits=3)
 
 # %%
 own, taught = (overall[way] - overall["no update"] for way in ("own masks", "the truth"))
@@ -1091,8 +1029,8 @@ if DATASET == "embedded" and BUDGET >= 1 and len(half) >= 4:
     claim("the truth teaches better than the own masks, mean J", overall["the truth"] - overall["own masks"], low=0.01)
 
 # %% [markdown]
-# Two lessons in one table. The truth is a better teacher than D's own answers: what D gets wrong, it learns wrong. And
-# even the truth does not help on every clip, for $\mathbf w_1$ is fixed, and the memory forgets.
+# The distance between the last two columns is what it costs to learn from oneself. It is small where the masks are good
+# anyway, and large where they are not: what D gets wrong, it learns wrong.
 #
 # ## The best and the worst
 #
@@ -1102,52 +1040,50 @@ if DATASET == "embedded" and BUDGET >= 1 and len(half) >= 4:
 # %%
 stored = load_results("target")
 J_of = {(record["tracker"], record["clip"]): record["J"] for record in stored["clips"]}
-gain_of_clip = {name: J - J_of["frtm-static", name] for (who, name), J in J_of.items() if who == "frtm"}
-ranked = sorted(gain_of_clip, key=gain_of_clip.get)
+by_updates = {name: J - J_of["frtm-static", name] for (who, name), J in J_of.items() if who == "frtm"}
+ranked = sorted(by_updates, key=by_updates.get)
+heights = np.array([by_updates[name] for name in ranked])
 fig = Figure((8, 2.4), dpi=100, layout="constrained")
 axes = fig.subplots()
-axes.bar(
-    range(len(ranked)),
-    [gain_of_clip[name] for name in ranked],
-    color=[show.SERIES[gain_of_clip[name] < 0] for name in ranked],
-    width=1,
-)
+axes.bar(range(len(ranked)), heights, color=[show.SERIES[int(height < 0)] for height in heights], width=1)
 axes.axhline(0, color="#666666", lw=0.8)
-axes.set(xlabel="clips, in order", ylabel="J with updates - J without")
+axes.set(xlabel="clips, in order", ylabel="J with - J without updates")
 axes.spines[["top", "right"]].set_visible(False)
-lost_on, won_on = (sum(sign * gain > 0 for gain in gain_of_clip.values()) for sign in (-1, 1))
-show.figure(fig, alt=f"A bar for each of {len(ranked)} clips, from the largest loss on the left to the largest gain on the right: "
-            f"{lost_on} clips lose by updates, {won_on} gain.")  # fmt: skip
+alt = (
+    f"A bar for each of {len(ranked)} clips, from the largest loss by updates, {heights[0]:.2f}, to the largest gain, "
+)
+show.figure(fig, alt=alt + f"{heights[-1]:.2f}. {(heights < 0).sum()} clips lose, {(heights > 0).sum()} gain.")
 
 # %% [markdown]
 # Now we look at both ends. On the embedded clips these are the two extremes of all that were scored, drawn again from
-# their seeds; on other data, the extremes of the clips above. An extreme is not typical, and it was picked because it is
-# extreme. It is there to show *how* it happens.
+# their seeds; on other data, the extremes of the clips above. An extreme is not typical, and it was picked because it
+# is extreme. It is there to show *how* it happens.
 
 # %%
 if DATASET == "embedded":
     drawn = {c.name: c for c in clips.load("embedded", "test-large")}
-    ends = {
-        end: whole_cells(drawn[name], tracker.short_side).subclip(0, LONGEST + 12)
-        for end, name in {"help": ranked[-1], "drift": ranked[0]}.items()
-    }
+    ends = {end: whole_cells(drawn[ranked[n]], tracker.short_side) for end, n in {"help": -1, "drift": 0}.items()}
+    ends = {end: c.subclip(0, LONGEST + 12) for end, c in ends.items()}
     ended = {end: three_ways(c, learn(c)) for end, c in progress(ends.items(), "best and worst")}
 else:
     order = np.argsort([row["own masks"] - row["no update"] for row in per_clip])
-    ends = {"help": half[order[-1]], "drift": half[order[0]]}
+    ends = {"help": half[order[-1]].clip, "drift": half[order[0]].clip}
     ended = {"help": runs[order[-1]], "drift": runs[order[0]]}
+
+
+def means_of(run):
+    """ "no update 0.50, own masks 0.60, the truth 0.70": means of J."""
+    return ", ".join(f"{way} {np.nanmean(J):.2f}" for way, (*_, J) in run.items())
 
 
 def strip(end):
     """Truth, without updates and with: five frames each."""
     c, run = ends[end], ended[end]
     times = np.unique(np.linspace(1, len(c) - 1, 5).round().astype(int))
-    rows = {"truth": [None if m is None else (m == 1) for m in c.masks]} | {
-        way: list(run[way][0]) for way in ("no update", "own masks")
-    }
-    last = {way: run[way][2][-5:].mean() for way in ("no update", "own masks")}
-    alt = f"Clip {c.name}, five frames in three rows: the truth, without updates, and with. Mean J of the last five frames: "
-    return show.filmstrip(c.frames, rows, times, alt=alt + ", ".join(f"{way} {J:.2f}" for way, J in last.items()) + ".")
+    rows = {"truth": [None if mask is None else mask == 1 for mask in c.masks]}
+    rows |= {way: list(run[way][0]) for way in ("no update", "own masks")}
+    alt = f"Clip {c.name}, five frames in three rows: the truth, the masks without updates, and with. Mean J: "
+    return show.filmstrip(c.frames, rows, times, alt=f"{alt}{means_of(run)}.")
 
 
 strip("help")
@@ -1157,11 +1093,7 @@ strip("help")
 def courses(end):
     """J over time in the three ways, and the mean J of the labels in memory, weighed with gamma."""
     run, c = ended[end], ends[end]
-    alt = (
-        f"J over the frames of {c.name}. Means: "
-        + ", ".join(f"{way} {np.nanmean(J):.2f}" for way, (*_, J) in run.items())
-        + "."
-    )
+    alt = f"J over the frames of {c.name}. Means: {means_of(run)}. A fourth curve: how true the labels in memory are."
     curves = {way: J for way, (*_, J) in run.items()} | {"own masks remembered": run["own masks"][1]}
     return show.curves(curves, x=range(1, len(c)), ylim=(0, 1.02), title=c.name, alt=alt)
 
@@ -1169,10 +1101,11 @@ def courses(end):
 courses("help")
 
 # %% [markdown]
-# This is what updates are for. The creature is not what it was in frame 0: it has turned, bent, come nearer, or the light
-# has changed. Without updates D compares with a picture that is no longer true. With them it gets there in small steps.
-# Each frame is close to the one before, so D is still right about it, R draws it well, and the new look goes into the
-# memory before it is needed.
+# This is what updates are for. Frame 0 shows the object from one side, in one light, beside what happens to stand
+# there. A few frames on it has turned, and look-alikes have come near that D was never told about. Each new sample
+# brings both: the object as it looks *now*, and everything that is *not* the object, as it looks now. It works as long
+# as steps are small. D is still right about the next frame, R draws it well, and the new look is in memory before it is
+# needed.
 #
 # And the other end:
 
@@ -1183,10 +1116,11 @@ strip("drift")
 courses("drift")
 
 # %% [markdown]
-# Here the mask goes wrong somewhere. It takes in a piece of something else, or the object is gone and R draws what D
-# points at instead. Without updates that is an error of one frame. With updates it is a *lesson*: the frame goes into
-# memory with its wrong mask, with more weight than any frame before it, and D learns that this is what the object looks
-# like. The next mask is wrong with more confidence.
+# Here the mask goes wrong, and without updates it does, too, at first. The difference comes after. Without updates the
+# error of one frame means nothing for the next, and D finds back when the object looks again as it did in frame 0. With
+# updates the error is a *lesson*: the frame goes into memory with its wrong mask, with more weight than any frame
+# before it, and D learns that this piece is the object, or that this piece is not. The next mask is wrong with more
+# confidence.
 #
 # Follow the fourth curve, in both figures: how true is what D learns from? It is the mean J of all labels in memory,
 # weighed with $\gamma$. It begins at 1, with frame 0, and falls behind every mistake, for as long as the memory
@@ -1225,64 +1159,58 @@ if DATASET == "embedded" and BUDGET >= 1:
 # %%
 def breaking(clip, seen, D, follow):
     """Sliders: J over time with the memory lied to at first, and the last mask."""
-    still, _ = follow(clip, seen, every=None, D=D())
-    J_still = J_over_time(clip, still)
-    annotated = [t for t in range(1, len(clip)) if clip.masks[t] is not None]
+    still = J_over_time(clip, follow(clip, seen, D(), every=None)[0])
     wrong = {}
-    for t in annotated:
-        other = other_creature(clip, t)
-        wrong[t] = other if other is not None else np.flipud(clip.masks[t] == 1).copy()
+    for t in range(1, len(clip)):
+        if clip.masks[t] is not None:
+            other = other_creature(clip, t)
+            wrong[t] = np.flipud(clip.masks[t] == 1).copy() if other is None else other
 
     @functools.lru_cache(maxsize=64)
-    def run(eta, t_s, lies, kappa, protect):
-        labels = {t: mask for t, mask in wrong.items() if t <= lies}
-        changes = {"rate": eta, "kappa": kappa, "first_minimum": 0.25 if protect == "yes" else 0.0}
-        masks, trust = follow(clip, seen, every=t_s, labels=labels, D=D(**changes))
-        return masks, J_over_time(clip, masks), trust
-
-    def first(default, *values):
-        """A menu of values that starts at the default."""
-        return [default, *(value for value in values if value != default)]
+    def run(lies, eta, t_s, kappa, protect):
+        D_0 = D(rate=eta, kappa=kappa, first_minimum=0.25 if protect == "yes" else 0.0)
+        return follow(clip, seen, D_0, every=t_s, labels={t: mask for t, mask in wrong.items() if t <= lies})
 
     def draw(lies, eta, t_s, kappa, protect_frame_0):
-        masks, J, trust = run(eta, t_s, lies, kappa, protect_frame_0)
+        masks, trust = run(lies, eta, t_s, kappa, protect_frame_0)
+        J = J_over_time(clip, masks)
         fig = Figure((8.2, 2.8), dpi=100, layout="constrained")
         left, right = fig.subplots(1, 2, width_ratios=[1.7, 1])
-        along = range(1, len(clip))
         left.axvspan(0.5, lies + 0.5, color="#DDDDDD", lw=0)
-        left.plot(along, J_still, "--", color=show.SERIES[1], lw=1.6, label="J, no update")
-        left.plot(along, J, "-", color=show.SERIES[0], lw=1.8, label="J, updates")
-        left.plot(along, trust, ":", color=show.SERIES[2], lw=1.8, label="how true the memory is")
+        lines = {"J, no update": (still, "--"), "J, updates": (J, "-"), "how true the memory is": (trust, ":")}
+        for (name, (line, dash)), color in zip(lines.items(), show.SERIES, strict=False):
+            left.plot(range(1, len(clip)), line, dash, color=color, lw=1.8, label=name)
         left.set(xlabel="frame (grey: lied to)", ylim=(0, 1.05), xlim=(0.5, len(clip) - 0.5))
         left.spines[["top", "right"]].set_visible(False)
         left.legend(frameon=False, fontsize=8, loc="lower left")
         right.imshow(show.overlay(clip.frames[len(clip) - 1], masks[-1], scale=2))
         right.set_title(f"frame {len(clip) - 1}, with updates", fontsize=10)
         right.axis("off")
-        means = np.nanmean(J), np.nanmean(J_still)
-        alt = f"Lied to for {lies} frames, eta {eta}, t_s {t_s}: mean J {means[0]:.2f} with updates, {means[1]:.2f} without. "
-        return show.figure(fig, alt=alt + "Curves of J and of how true the memory is, and the last mask.")
+        alt = f"Lied to for {lies} frames, eta {eta}, t_s {t_s}. Mean J with updates {np.nanmean(J):.2f}, without "
+        return show.figure(fig, alt=alt + f"{np.nanmean(still):.2f}; how true the memory is, and the last mask.")
+
+    def menu(default, *values):
+        return [default, *(value for value in values if value != default)]
 
     return Sliders(
-        draw, lies=(0, 8, 4), eta=first(OURS.rate, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8), t_s=first(tracker.update_every, 1, 2, 4, 8, 16),
-        kappa=first(OURS.kappa, 0.03, 0.1, 0.3), protect_frame_0=["no", "yes"],
-    )  # fmt: skip
+        draw,
+        lies=(0, 8, 4),
+        eta=menu(OURS.rate, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8),
+        t_s=menu(tracker.update_every, 1, 2, 4, 8, 16),
+        kappa=menu(OURS.kappa, 0.03, 0.1, 0.3),
+        protect_frame_0=["no", "yes"],
+    )
 
 
-shortest = min(ours, key=lambda c: min(len(c), 20) * c.size[0] * c.size[1]).subclip(0, 20)
-breaking(
-    shortest,
-    [see(shortest, t) for t in range(len(shortest))],
-    functools.partial(learn, shortest),
-    follow,
-)
+smallest = min(ours, key=lambda c: min(len(c), 20) * c.size[0] * c.size[1]).subclip(0, 20)
+breaking(smallest, [see(smallest, t) for t in range(len(smallest))], functools.partial(learn, smallest), follow)
 
 # %% [markdown]
 # Things to try. With `lies` at 0: at which `eta` does it go wrong by itself? With 4 lies: does protecting frame 0 help?
 # Does a large `t_s` help, or does it only put off what is to come? And with 8 lies?
 #
-# Note what does *not* save it: R. It draws a neat outline around whatever D points at, so the mask looks as good as ever.
-# A tracker that learns from itself cannot see from the inside that it has drifted.
+# Note what does *not* save it: R. It draws a neat outline around whatever D points at, so the mask looks as good as
+# ever. A tracker that learns from itself cannot see from the inside that it has drifted.
 #
 # ## Several objects
 #
@@ -1292,8 +1220,8 @@ breaking(
 # $\prod_k (1 - p_k)$, softmax of the log-odds.
 #
 # > **Paper and code.** The authors' code does something else. Its background is $\min_k (1 - p_k)$, and it takes the
-# > softmax of the *odds* $p / (1 - p)$, not of their logarithms. Odds of 9 against odds of 0.1 is a difference of nearly 9
-# > in the exponent.
+# > softmax of the *odds* $p / (1 - p)$, not of their logarithms. Odds of 9 against odds of 0.1 is a difference of
+# > nearly 9 in the exponent.
 
 
 # %% tags=["in-package"]
@@ -1305,7 +1233,7 @@ def odds_aggregate(p: torch.Tensor) -> torch.Tensor:
 
 # %%
 guess_fuse = predict(
-    "Two objects, p = 0.9 and 0.8 in one pixel. The paper's fusion gives object 1 about two thirds. What does the code's give it?",
+    "Two objects, p = 0.9 and 0.8 in one pixel. The paper's fusion gives object 1 about two thirds. And the code's?",
     ["about two thirds as well", "about nine tenths", "more than 0.99"],
     default="b",
 )
@@ -1332,10 +1260,10 @@ claim("code, p = 0.9 and 0.8: object 1", first, low=0.99)
 
 # %% [markdown]
 # For the *mask* of a frame this hardly matters, since who is ahead stays ahead. (Not quite: look at the pixel with 0.4
-# and 0.4. The product makes the background small, the min does not.) But the fused probabilities are also the **labels**
-# that go into memory. The code then goes one step further: each object's label is set to zero wherever another one wins.
-# So where the paper's memory holds "two thirds object 1, one third object 2", the code's holds "object 1, certainly". On
-# a real frame with several objects:
+# and 0.4. The product makes the background small, the min does not.) But the fused probabilities are also the
+# **labels** that go into memory. The code then goes one step further: each object's label is set to zero wherever
+# another one wins. So where the paper's memory holds "two thirds object 1, one third object 2", the code's holds
+# "object 1, certainly". On a real frame with several objects:
 
 # %%
 crowd = max(ours, key=lambda c: len(show.objects(c.masks[0])))
@@ -1361,11 +1289,12 @@ claim("the code's fusion leaves fewer pixels in doubt", doubt["code"] <= doubt["
 #
 # The paper's ablation, on our benchmark. It builds the method up: the base net, which learns nothing in the clip; the
 # base net fine-tuned on frame 0 by 100 steps of Adam; D alone; D and R; D and R with updates. Object 1 is given and
-# scored, on clips that nothing was trained or chosen on. We add the fast version, and lesson 01's matching with a memory.
+# scored, on clips that nothing was trained or chosen on. We add the fast version, and lesson 01's matching with a
+# memory.
 
 # %%
 guess_table = predict(
-    "The paper's order is: base net < fine-tuned base net < D alone < D and R < with updates. How much of it holds here?",
+    "The paper's order is: base net < fine-tuned base net < D alone < D and R < with updates. How much holds here?",
     [
         "all four steps, each beyond its interval",
         "two or three of the four",
@@ -1505,8 +1434,8 @@ claim(
 # - **Updates.** The second table has them by difficulty. Where the look drifts they have something to follow; where
 #   look-alikes or posts stand in the way there is something wrong to learn.
 # - **The base net** is the paper's straw man, and it is fair to ask whether it is one here. It was trained on the
-#   generator that made these clips, with as many steps as R. On YouTube-VOS a network meets categories that it has never
-#   seen; here most bodies are of kinds that it has.
+#   generator that made these clips, with as many steps as R. On YouTube-VOS a network meets categories that it has
+#   never seen; here most bodies are of kinds that it has.
 # - **Matching** is no row of the paper. It has been trained for longer than R, end to end, with the memory in it. S1's
 #   answer to it is that D needs no training at all.
 # - A slip of the paper: its text says that fine-tuning gains 7.2 points; its table says 5.2.
@@ -1514,7 +1443,8 @@ claim(
 # ## Measure: what decides
 #
 # The settings were chosen on other clips, of the `val` stream, and this is how. One thing is turned at a time, and the
-# rest stays; each point is the mean gain in J over the default, with its 95 % interval. The hollow point *is* the default.
+# rest stays; each point is the mean gain in J over the default, with its 95 % interval. The hollow point *is* the
+# default.
 
 # %%
 study_rows = json.loads((RESULTS / "target_settings.json").read_text())
@@ -1535,10 +1465,16 @@ guess_knob = predict(
 
 # %%
 MEANING = {
-    "N_GN": "Gauss-Newton steps", "N_CG": "CG iterations a step", "c": "hidden channels", "t_s": "frames between updates",
-    "eta": "rate of forgetting", "K_max": "slots", "kappa_min": "the target's share", "lambda": "regularisation",
+    "N_GN": "Gauss-Newton steps",
+    "N_CG": "CG iterations a step",
+    "c": "hidden channels",
+    "t_s": "frames between updates",
+    "eta": "rate of forgetting",
+    "K_max": "slots",
+    "kappa_min": "the target's share",
+    "lambda": "regularisation",
     "K": "images made of frame 0",
-}  # fmt: skip
+}
 height = -(-len(curves) // 3)
 fig = Figure((8.2, 2.1 * height), dpi=100, layout="constrained")
 for axes, (name, of_study) in zip(
@@ -1602,24 +1538,25 @@ print("None is:", ", ".join(row["setting"] for row in summary if row["setting"] 
 claim("every study has its intervals", all(row["low"] <= row["gain"] <= row["high"] for row in study_rows["rows"]))
 
 # %% [markdown]
-# Look for plateaus, as in lesson 03. Where a panel is flat the method does not care, and a default is a matter of speed.
-# Many intervals hold zero: with so few clips a hundredth of J cannot be seen. And *not shown* does not mean *no
+# Look for plateaus, as in lesson 03. Where a panel is flat the method does not care, and a default is a matter of
+# speed. Many intervals hold zero: with so few clips a hundredth of J cannot be seen. And *not shown* does not mean *no
 # difference*.
 #
 # ## Paper and code
 #
-# > **Paper and code**, beyond those of lessons 04 and 05. *First frame*: nothing protects it; it goes once its weight is
-# > the smallest. *Labels*: the paper stores $\hat{\mathbf y}$; the code sets it to zero wherever another object wins.
-# > *Fusion*: above. *Small masks*: where fewer than 10 pixels are the target's, the code neither stores the frame nor
-# > updates. *After the first frame*: the code learns $\mathbf w_2$ once more, alone, before the first prediction; the
-# > paper does not say so, and we do it too. *Maps*: the paper gives R five of them, the code uses four (the first, at
-# > stride 4, is left out); our backbone has three. *Head*: the paper has *"a residual block"* at the end; the code has
-# > two plain convolutions, the last at full resolution, and so have we. *Batch normalisation* is in the residual blocks
-# > alone. *Fast*: the option `--fast` of the code is never applied; it only renames the folder of the results. What the
-# > paper calls fast is not what the code runs. *Number of samples*: 20 in the paper, 5 in the code's evaluation.
+# > **Paper and code**, beyond those of lessons 04 and 05. *First frame*: nothing protects it; it goes once its weight
+# > is the smallest. *Labels*: the paper stores $\hat{\mathbf y}$; the code sets it to zero wherever another object
+# > wins. *Fusion*: above. *Small masks*: where fewer than 10 pixels are the target's, the code neither stores the frame
+# > nor updates. *After the first frame*: the code learns $\mathbf w_2$ once more, alone, before the first prediction;
+# > the paper does not say so, and we do it too. *Maps*: the paper gives R five of them, the code uses four (the first,
+# > at stride 4, is left out); our backbone has three. *Head*: the paper has *"a residual block"* at the end; the code
+# > has two plain convolutions, the last at full resolution, and so have we. *Batch normalisation* is in the residual
+# > blocks alone. *Fast*: the option `--fast` of the code is never applied; it only renames the folder of the results.
+# > What the paper calls fast is not what the code runs. *Number of samples*: 20 in the paper, 5 in the code's
+# > evaluation.
 # >
-# > *Ours*: updates are solved exactly. Labels are soft. Fusion is the paper's. R has fewer channels, and D is learned with
-# > fewer of everything (table above), since our objects are a few cells wide.
+# > *Ours*: updates are solved exactly. Labels are soft. Fusion is the paper's. R has fewer channels, and D is learned
+# > with fewer of everything (table above), since our objects are a few cells wide.
 
 # %% tags=["nbval-check-output"]
 table(
@@ -1632,9 +1569,9 @@ table(
 )
 
 # %% [markdown]
-# (The rows on fusion are over all objects of each clip at once, the others over object 1.) Most of these choices are not
-# of the kind that a result hangs on, and that is worth knowing, too: when a paper and its code differ, *measure* before
-# you worry.
+# (The rows on fusion are over all objects of each clip at once, the others over object 1.) Most of these choices are
+# not of the kind that a result hangs on, and that is worth knowing, too: when a paper and its code differ, *measure*
+# before you worry.
 #
 # ## Your own clips
 #
@@ -1647,8 +1584,8 @@ table(
 # - D says *which*, to a cell. R says *where it ends*, and never saw the object. It mends what is coarse, and follows
 #   where D is wrong.
 # - S1-E5 is one level of a U: scores mark features, attention picks channels, and what the deeper level knows is added.
-# - The memory forgets at the rate $\eta$. After a few dozen frames D learns from its own masks; frame 0 is thrown out at
-#   last.
+# - The memory forgets at the rate $\eta$. After a few dozen frames D learns from its own masks; frame 0 is thrown out
+#   at last.
 # - With $\mathbf w_1$ fixed an update is a ridge regression, exact, and as cheap with 80 frames as with 10.
 # - Updates help where the look drifts slowly and masks are right. A wrong mask that is learned makes more of them, and
 #   from the inside nothing tells.
@@ -1658,9 +1595,9 @@ table(
 #
 # **References**
 #
-# - S1: A. Robinson, F. Järemo Lawin, M. Danelljan, F. S. Khan, M. Felsberg. *Discriminative Online Learning for Fast Video
-#   Object Segmentation.* Sections 3.2 to 3.4, 4.1, table 1. (Its later version: *Learning Fast and Robust Target Models
-#   for Video Object Segmentation*, CVPR 2020, FRTM.)
+# - S1: A. Robinson, F. Järemo Lawin, M. Danelljan, F. S. Khan, M. Felsberg. *Discriminative Online Learning for Fast
+#   Video Object Segmentation.* Sections 3.2 to 3.4, 4.1, table 1. (Its later version: *Learning Fast and Robust Target
+#   Models for Video Object Segmentation*, CVPR 2020, FRTM.)
 # - Channel attention: C. Yu, J. Wang, C. Peng, C. Gao, G. Yu, N. Sang. *Learning a Discriminative Feature Network for
 #   Semantic Segmentation.* CVPR 2018.
 # - ATOM: M. Danelljan, G. Bhat, F. S. Khan, M. Felsberg. *ATOM: Accurate Tracking by Overlap Maximization.* CVPR 2019.

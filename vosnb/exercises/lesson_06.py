@@ -132,7 +132,7 @@ def _check_insert(answer):
     weights, slot = torch.as_tensor(first[0]).double(), first[1]
     expect(
         slot != 1,
-        "slots 4 and 5 are empty, and you throw a sample away. An empty slot weighs 0, so the smallest weight finds it.",
+        "slots 4 and 5 are empty, and you throw a sample away. An empty one weighs 0, so the smallest weight finds it.",
     )
     expect(slot != 0, "you replace the sample with the largest weight; the new one takes the place of the smallest.")
     expect(slot == 4, "the slot is that of the smallest weight, the first one where several are equal: here 4.")
@@ -222,7 +222,7 @@ insert = Exercise(
     importance=4,
     minutes=10,
     hints=(
-        "`weights.argmin()` is the slot, full memory or not: an empty slot weighs 0, and of equal ones the first counts.",
+        "`weights.argmin()` is the slot, full memory or not: empty slots weigh 0, and of equal ones the first counts.",
         "Two cases. last is None: all / (1 - rate), and the new one gets rate. Else the new one gets "
         "weights[last] / (1 - rate), and the others stay.",
         "In both cases the last line is weights / weights.sum(). Work on a `.clone()`, so that the caller's stay.",
@@ -308,7 +308,7 @@ relearn = Exercise(
     importance=5,
     minutes=10,
     hints=(
-        "Set the gradient to zero: 2 sum_k gamma_k (Q_k w - q_k) + 2 lambda w = 0. What stands before w, and what is left?",
+        "Set the gradient to zero: 2 sum_k gamma_k (Q_k w - q_k) + 2 lambda w = 0. What stands before w, what is left?",
         "gamma @ q sums the right-hand sides; torch.einsum('k,kij->ij', gamma, Q) does the same for the matrices.",
         "torch.linalg.solve(left, right), with lambda * torch.eye(n) in the left one. Mind the dtype.",
     ),
