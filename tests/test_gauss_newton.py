@@ -42,7 +42,7 @@ def assert_near(found, expected, atol):
 # Held to the authors' code ------------------------------------------------------------------------------------------
 
 
-def test_gradient_and_curvature_are_those_of_the_authors(oracle):
+def test_S1_E3_gradient_and_curvature_are_those_of_the_authors(oracle):
     o = oracle("frtm_gn_pieces")
     problem, w = frtm_problem(o)
     _, gradient = problem.loss_and_gradient(w)
@@ -137,6 +137,15 @@ def test_the_gradient_is_half_of_that_of_the_loss(curved):
     loss, gradient = problem.loss_and_gradient(w)
     assert_near([2 * g for g in gradient], [x.grad for x in leaves], 1e-12)
     assert loss.item() == pytest.approx(dot(r, r).item(), rel=1e-14)
+
+
+def test_S1_E3_the_promised_loss_is_that_of_the_linear_residuals(curved):
+    problem, w, _, _ = curved
+    history = History()
+    d = add(GaussNewton().run(problem, w, (5,), history), w, -1.0)
+    linear = add(problem.residuals(w), problem.jvp(w, d))
+    assert history.predicted[-1] == pytest.approx(dot(linear, linear).item(), rel=1e-10)
+    assert abs(history.loss[-1] / history.predicted[-1] - 1) > 1e-3  # and the true loss is another
 
 
 def test_curvature_is_symmetric_and_positive_definite(curved):

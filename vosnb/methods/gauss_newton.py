@@ -1,6 +1,6 @@
 """Gauss-Newton with conjugate gradients, for any sum of squares L(w) = ||r(w)||^2 (S1 section 3.1; after ATOM).
 
-Near w the residuals are almost linear, r(w + d) ~ r + J d, which makes the loss a quadratic in d (S1, equation (3)):
+Near w the residuals are almost linear, r(w + d) ~ r + J d, which makes the loss a quadratic in d (S1-E3):
 
     L(w + d) ~ d'J'J d + 2 d'J'r + r'r,        smallest where J'J d = -J'r.
 
