@@ -45,6 +45,7 @@ from torch import nn
 from vosnb import clips, metrics, show
 from vosnb.benchmark import load_results
 from vosnb.cells import late_frames, whole_cells
+from vosnb.creatures import benchmark
 from vosnb.exercises import lesson_06 as exercises
 from vosnb.features import WIDTHS, load_weights, to_image
 from vosnb.lesson import card, check, claim, device, hint, predict, progress, solution, table  # noqa: F401
@@ -69,7 +70,7 @@ net = load_weights(RefinementNet(), "refinement").to(dev).requires_grad_(False)
 tracker = make_tracker("frtm", net=net, device=dev, seed=SEED)
 encoder, OURS = tracker.encoder, tracker.settings  # the frozen backbone; how D is learned
 loaded = [clip for clip in clips.load(DATASET, SPLIT) if clip.masks[0] is not None and np.any(clip.masks[0] == 1)]
-LONGEST = max(9, round(24 * BUDGET))
+LONGEST = max(9, round(18 * BUDGET))
 ours = [whole_cells(clip, tracker.short_side).subclip(0, LONGEST) for clip in loaded[:MAX_CLIPS]]
 usual = (DATASET, SPLIT) == ("embedded", "val") and len(ours) >= 8 and BUDGET >= 1  # some claims are about these clips
 
@@ -1061,9 +1062,9 @@ show.figure(fig, alt=alt + f"{heights[-1]:.2f}. {(heights < 0).sum()} clips lose
 
 # %%
 if DATASET == "embedded":
-    drawn = {c.name: c for c in clips.load("embedded", "test-large")}
-    ends = {end: whole_cells(drawn[ranked[n]], tracker.short_side) for end, n in {"help": -1, "drift": 0}.items()}
-    ends = {end: c.subclip(0, LONGEST + 12) for end, c in ends.items()}
+    order = list(dict.fromkeys(record["clip"] for record in stored["clips"]))
+    drawn = {end: benchmark("test-large", order.index(ranked[n]), 1)[0] for end, n in {"help": -1, "drift": 0}.items()}
+    ends = {end: whole_cells(c, tracker.short_side).subclip(0, LONGEST + 12) for end, c in drawn.items()}
     ended = {end: three_ways(c, learn(c)) for end, c in progress(ends.items(), "best and worst")}
 else:
     order = np.argsort([row["own masks"] - row["no update"] for row in per_clip])
@@ -1333,7 +1334,8 @@ if missing:
 
 # %% [markdown]
 # (Frames per second on one CPU core, with a network far smaller than a ResNet-101 and on far smaller frames. S1 on a
-# GPU: 14.6, its fast version 25.3. Compare ours among themselves.) By difficulty:
+# GPU: 14.6, its fast version 25.3. Compare ours among themselves: with updates in closed form R takes most of the time,
+# and what the fast version saves is little.) By difficulty:
 
 # %% tags=["nbval-check-output"]
 difficulties = [kind for kind in dict.fromkeys(row["difficulty"] for row in stored["rows"]) if kind != "all"]
