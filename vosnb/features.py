@@ -130,6 +130,18 @@ class Whitening(nn.Module):
         return F.conv2d(x - self.mean[:, None, None], self.matrix[..., None, None])
 
 
+def moments(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and spread of each channel of a clip's maps (T, ..., C, h, w), over frames and cells."""
+    over = (0, -2, -1)
+    return x.mean(over, keepdim=True), x.std(over, keepdim=True) + 1e-3
+
+
+def standardise(x: torch.Tensor) -> torch.Tensor:
+    """Maps of a clip (T, ..., C, h, w), each channel brought to zero mean and unit spread."""
+    mean, spread = moments(x)
+    return (x - mean) / spread
+
+
 def double(x: torch.Tensor) -> torch.Tensor:
     """Twice the size, bilinear."""
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)

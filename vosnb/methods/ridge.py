@@ -10,6 +10,7 @@ the condition number of X X' is the square of that of X, and float32 loses the d
 """
 
 import torch
+import torch.nn.functional as F
 
 
 def check_lambda(lam: float) -> None:
@@ -62,13 +63,17 @@ class Ridge:
         self.samples = 0
 
     def add(self, X: torch.Tensor, Y: torch.Tensor, times: int = 1) -> None:
-        """Samples X (D, n) and Y (C, n); times=-1 takes away what was added before."""
-        if X.shape[0] != len(self.XX) or Y.shape != (self.XY.shape[1], X.shape[1]):
-            wanted = f"X ({len(self.XX)}, n) and Y ({self.XY.shape[1]}, n)"
+        """Samples X (D, n) and Y (C, n); times=-1 takes away what was added before.
+
+        Y may have more rows than before: a new class, which no sample so far belongs to.
+        """
+        if X.shape[0] != len(self.XX) or Y.shape[0] < self.XY.shape[1] or X.shape[1] != Y.shape[1]:
+            wanted = f"X ({len(self.XX)}, n) and Y ({self.XY.shape[1]} or more, n)"
             raise ValueError(f"these are {tuple(X.shape)} and {tuple(Y.shape)}, where {wanted} are wanted.")
         if self.samples + times * X.shape[1] < 0:
             raise ValueError(f"there are {self.samples} samples: {X.shape[1]} cannot be taken away.")
         X, Y = X.double(), Y.double()
+        self.XY = F.pad(self.XY, (0, len(Y) - self.XY.shape[1]))
         self.XX.addmm_(X, X.T, alpha=times)
         self.XY.addmm_(X, Y.T, alpha=times)
         self.samples += times * X.shape[1]

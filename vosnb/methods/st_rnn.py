@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from vosnb.features import WIDTHS, Backbone
+
 SWEEPS = ("se", "sw", "ne", "nw")
 ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu}
 PREDECESSORS = {4: ((1, 0), (0, 1)), 8: ((1, 0), (0, 1), (1, 1))}  # by neighbourhood: rows up, columns to the left
@@ -103,3 +105,17 @@ class STRNN(nn.Module):
             y, h = self.step(frame, h)
             outputs.append(y)
         return torch.stack(outputs)
+
+
+class ContextNet(nn.Module):
+    """The feature extractor and the recurrences on top of it (S2 section 2.4.1): what `vosnb train st-rnn` learns.
+
+    encoder: an image to maps at stride 4 and 8. spatial (S2-E1) and temporal (S2-E2) add context to the map at stride
+    8, once it is standardised: 48 channels each from 32 hidden ones.
+    """
+
+    def __init__(self, hidden: int = 32, outputs: int = 48, neighbours: int = 8, activation: str = "tanh"):
+        super().__init__()
+        self.encoder = Backbone()
+        self.spatial = STRNN(WIDTHS[-1], hidden, outputs, neighbours, activation, temporal=False)
+        self.temporal = STRNN(WIDTHS[-1], hidden, outputs, neighbours, activation)

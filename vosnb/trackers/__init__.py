@@ -17,6 +17,7 @@ import torch
 from vosnb.clips import Clip
 from vosnb.trackers.base import Tracker
 from vosnb.trackers.matching import ContextTracker, MatchingTracker
+from vosnb.trackers.ridge import ContextRidgeTracker, RidgeTracker, VideoRidgeTracker
 from vosnb.trackers.simple import HistogramTracker, StillTracker
 from vosnb.trackers.target import (
     BaseNetTracker,
@@ -38,6 +39,9 @@ TRACKERS: dict[str, Callable[..., Tracker]] = {
     "frtm-fast": FastTargetTracker,
     "base-net": BaseNetTracker,
     "base-net+finetune": FinetunedBaseNetTracker,
+    "ridge": RidgeTracker,
+    "ridge+rnn": ContextRidgeTracker,
+    "ridge+st-rnn": VideoRidgeTracker,
 }
 
 

@@ -88,15 +88,19 @@ class NetworkTracker(Tracker):
         self.device = torch.device(device) if device else default_device()
 
     def _fit(self, frame: np.ndarray) -> torch.Tensor:
-        """The frame as network input (1, 3, h, w): shrunk to the short side and to multiples of the stride."""
-        scale = min(1.0, self.short_side / min(frame.shape[:2]))
-        size = [max(2, round(n * scale / STRIDE)) * STRIDE for n in frame.shape[:2]]
-        return resize(to_image(frame, self.device)[None], size)
+        return fit_frame(frame, self.short_side, self.device)
 
     def _fit_masks(self, mask: np.ndarray, ids: list[int], size) -> torch.Tensor:
         """The objects of an index mask, each its own, as (K, 1, h, w) in 0..1."""
         masks = torch.stack([torch.from_numpy(mask == k) for k in ids])[:, None].float()
         return resize(masks.to(self.device), size)
+
+
+def fit_frame(frame: np.ndarray, short_side: int, device) -> torch.Tensor:
+    """The frame as network input (1, 3, h, w): shrunk to the short side and to multiples of the stride."""
+    scale = min(1.0, short_side / min(frame.shape[:2]))
+    size = [max(2, round(n * scale / STRIDE)) * STRIDE for n in frame.shape[:2]]
+    return resize(to_image(frame, device)[None], size)
 
 
 def resize(x: torch.Tensor, size) -> torch.Tensor:

@@ -1,0 +1,262 @@
+"""A classifier of pixels in closed form (S2): from a first mask as a tracker, and from scribbles for a whole clip.
+
+A pixel is described by the feature extractor's maps at stride 4 and 8, standardised over the clip, by what a recurrence
+adds to them (`context`), and by a constant, since equation (3) has no intercept. Interpolating features and classifying
+them may change places, so that a scribble's pixel is learned from exactly what is classified there.
+"""
+
+import time
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from vosnb.features import default_device, double, load_weights, moments
+from vosnb.methods.matching import MatchingNet
+from vosnb.methods.ridge import Ridge, check_lambda
+from vosnb.methods.scribbles import Scribble, draw, select
+from vosnb.methods.st_rnn import ContextNet
+from vosnb.trackers.base import NetworkTracker, check_frame, fit_frame, resize
+from vosnb.trackers.matching import MatchingTracker
+
+CONTEXTS = ("none", "rnn", "st-rnn")
+BACKBONES = ("matching", "metric")
+SHARPNESS = 6.0  # of the softmax that makes probabilities of scores, which are about 0 and 1
+CHUNK = 16  # frames that go through the feature extractor at a time
+
+
+class PixelFeatures:
+    """From images to X (T, D, h, w) at stride 4: a whole clip in one call, or frame by frame, each call going on.
+
+    The first call sets each channel's mean and spread, and the recurrence remembers the frames before.
+    context: "none", "rnn" (spatial) or "st-rnn" (spatio-temporal). backbone: "matching", the matcher's query encoder,
+    or "metric", which was trained with the recurrences. net: these two.
+    """
+
+    def __init__(self, context: str, backbone: str, net: ContextNet | None = None, device=None):
+        if context not in CONTEXTS or backbone not in BACKBONES:
+            known = f"choose from {', '.join(CONTEXTS)} and from {', '.join(BACKBONES)}"
+            raise ValueError(f"context={context!r} with backbone={backbone!r} is unknown: {known}.")
+        net = (net or load_weights(ContextNet(), "st-rnn")).to(device)
+        self.rnn = {"none": None, "rnn": net.spatial, "st-rnn": net.temporal}[context]
+        self.encoder = net.encoder
+        if backbone == "matching":
+            self.encoder = load_weights(MatchingNet(), "matching").query_encoder.to(device)
+        self.scales, self.before = {}, None
+
+    @torch.no_grad()
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        maps = [self.encoder(part)[1:] for part in images.split(CHUNK)]
+        at4, at8 = (
+            self._standard(name, torch.cat(x)) for name, x in zip(("4", "8"), zip(*maps, strict=True), strict=True)
+        )
+        parts = [at4, double(at8)]
+        if self.rnn is not None:
+            outputs = []
+            for x in at8:
+                y, self.before = self.rnn.step(x[None], self.before)
+                outputs.append(y)
+            parts.append(double(self._standard("rnn", torch.cat(outputs))))
+        return torch.cat([*parts, torch.ones_like(at4[:, :1])], 1)
+
+    def _standard(self, name: str, x: torch.Tensor) -> torch.Tensor:
+        mean, spread = self.scales.setdefault(name, moments(x))
+        return (x - mean) / spread
+
+
+class RidgeTracker(NetworkTracker):
+    """`ridge`: solved once, on the cells of the first mask, as many of the background as of the objects.
+
+    context, backbone: of `PixelFeatures`. lam: lambda of equation (3). sharpness: of the softmax that makes
+    probabilities of scores. seed: of the choice of background cells. The others: `NetworkTracker`.
+    """
+
+    def __init__(
+        self,
+        context: str = "none",
+        backbone: str = "metric",
+        lam: float = 10.0,
+        sharpness: float = SHARPNESS,
+        seed: int = 0,
+        **network,
+    ):
+        super().__init__(**network)
+        check_lambda(lam)
+        self.context, self.backbone, self.lam, self.sharpness, self.seed = context, backbone, lam, sharpness, seed
+        self._reset()
+
+    def _reset(self):
+        self.features = PixelFeatures(self.context, self.backbone, device=self.device)
+        self.ridge = self.seen = None
+
+    def _add(self, frame, mask, ids):
+        first = self.ridge is None
+        if first:
+            self.seen = self.features(self._fit(frame))[0]
+            self.ridge = Ridge(len(self.seen), 1, self.device)
+        there = self._fit_masks(mask, ids, self.seen.shape[1:])[:, 0].flatten(1)  # (new objects, cells)
+        covered = there.sum(0)
+        chosen = covered > 0.5
+        if first:  # later masks do not say where the earlier objects are, so that they give no background
+            free = (covered == 0).nonzero()[:, 0].cpu().numpy()
+            count = min(len(free), int(chosen.sum()))
+            chosen[np.random.default_rng(self.seed).choice(free, count, replace=False)] = True
+        Y = torch.cat([1 - covered[None], torch.zeros(len(self.objects) - len(ids), len(covered)).to(there), there])
+        self.ridge.add(self.seen.flatten(1)[:, chosen], Y[:, chosen])
+        self.W = self.ridge.solve(self.lam).float()
+
+    def _step(self, frame):
+        self.seen = self.features(self._fit(frame))[0]
+        scores = torch.einsum("dc,dhw->chw", self.W, self.seen)
+        return torch.softmax(self.sharpness * resize(scores[None], frame.shape[:2])[0], 0)
+
+
+class ContextRidgeTracker(RidgeTracker):
+    """`ridge+rnn`: pixels also hear from the rest of the frame; `RidgeTracker` tells the settings."""
+
+    def __init__(self, context: str = "rnn", **ridge):
+        super().__init__(context, **ridge)
+
+
+class VideoRidgeTracker(RidgeTracker):
+    """`ridge+st-rnn`: pixels also hear from the frames before; `RidgeTracker` tells the settings."""
+
+    def __init__(self, context: str = "st-rnn", **ridge):
+        super().__init__(context, **ridge)
+
+
+class ClipFeatures:
+    """All of a clip through the feature extractors, once: what several segmenters of it share.
+
+    frames: sequence of (H, W, 3) uint8 RGB; short_side, device: as for `NetworkTracker`.
+    """
+
+    def __init__(self, frames: Sequence[np.ndarray], short_side: int = 128, device=None):
+        for frame in frames:
+            check_frame(frame)
+        self.frames, self.device = frames, torch.device(device) if device else default_device()
+        self.size = frames[0].shape[:2]
+        self.images = torch.cat([fit_frame(frame, short_side, self.device) for frame in frames])
+        self.of = cache(lambda context, backbone: PixelFeatures(context, backbone, device=self.device)(self.images))
+
+
+class InteractiveSegmenter:
+    """Scribbles in, the masks of a whole clip out: the ridge gets a few sums more, and is solved (S2 2.3, 2.4.2).
+
+    frames: of the clip, or its `ClipFeatures`. parts: (context, backbone) pairs, whose scores are averaged; the paper
+    averages two backbones. lam: lambda of equation (3). seed: of the choice of background pixels.
+    What there is: `scribbles`, all so far; `masks` (T, H, W) uint8; `seconds`, what the last answer took.
+    """
+
+    def __init__(
+        self,
+        frames: Sequence[np.ndarray] | ClipFeatures,
+        parts: Sequence[tuple[str, str]] = (("st-rnn", "metric"),),
+        lam: float = 10.0,
+        seed: int = 0,
+    ):
+        check_lambda(lam)
+        self.clip = frames if isinstance(frames, ClipFeatures) else ClipFeatures(frames)
+        self.X = [self.clip.of(*part) for part in parts]  # each (T, D, h, w)
+        self.lam, self.seed = lam, seed
+        self.rounds: list[dict] = []  # of each: scribbles; samples, frame by frame (t, y, x, labels); masks
+        self.seconds = 0.0
+        self.ridges = [Ridge(X.shape[1], 1, self.clip.device) for X in self.X]
+
+    @property
+    def scribbles(self) -> list[Scribble]:
+        return [stroke for one in self.rounds for stroke in one["scribbles"]]
+
+    @property
+    def masks(self) -> np.ndarray:
+        return self.rounds[-1]["masks"] if self.rounds else np.zeros((len(self.clip.frames), *self.clip.size), np.uint8)
+
+    def add(self, scribbles: Sequence[Scribble]) -> np.ndarray:
+        """A round: scribbles on one or several frames; returns the masks (T, H, W) uint8 of all frames.
+
+        Raises ValueError where there is nothing to learn from, or a frame does not exist; nothing is changed then.
+        """
+        began, rng = time.perf_counter(), np.random.default_rng([self.seed, len(self.rounds)])
+        frames = sorted({stroke.frame for stroke in scribbles})
+        if not frames or not 0 <= frames[0] <= frames[-1] < len(self.clip.frames):
+            raise ValueError(f"scribbles are on frames {frames}: draw on frames 0 to {len(self.clip.frames) - 1}.")
+        samples = []
+        for t in frames:
+            ink = draw([stroke for stroke in scribbles if stroke.frame == t], self.clip.size)
+            labels = np.concatenate([ink[ink >= 0], *(found for *_, found in self._samples() + samples)])
+            wanted = max(0, int((labels > 0).sum() - (labels == 0).sum()))  # of the background
+            chosen = select(ink, self.masks[t] if self.rounds else None, wanted, rng)
+            y, x = np.nonzero(chosen >= 0)
+            samples.append((t, y, x, chosen[y, x]))
+        self.rounds.append({"scribbles": list(scribbles), "samples": samples})
+        self._learn(samples)
+        try:
+            self.rounds[-1]["masks"] = self._masks(self._scores)
+        except ValueError:
+            self._learn(self.rounds.pop()["samples"], times=-1)
+            raise
+        self.seconds = time.perf_counter() - began
+        return self.masks
+
+    def undo(self) -> np.ndarray:
+        """Take the last round back: the masks as if it had never been there."""
+        if self.rounds:
+            self._learn(self.rounds.pop()["samples"], times=-1)
+        return self.masks
+
+    def finish(self, share: float = 0.5) -> np.ndarray:
+        """The last round of S2 section 3: masks of annotated frames are propagated to their neighbours.
+
+        From each annotated frame the matcher follows the objects half way to the next one, on either side; its
+        probabilities count with `share`, the classifier's with the rest. Returns the masks (T, H, W) uint8.
+        """
+        annotated = sorted({stroke.frame for stroke in self.scribbles if self.masks[stroke.frame].any()})
+        found, last = {}, len(self.clip.frames) - 1
+        for n, t in enumerate(annotated):
+            after = (t + annotated[n + 1]) // 2 if n + 1 < len(annotated) else last
+            before = (annotated[n - 1] + t) // 2 + 1 if n else 0
+            for way in (range(t + 1, after + 1), range(t - 1, before - 1, -1)):
+                tracker = MatchingTracker(device=self.clip.device)
+                tracker.start(self.clip.frames[t], self.masks[t])
+                found |= {i: tracker.step(self.clip.frames[i]) for i in way}
+
+        def mixed(t: int) -> torch.Tensor:
+            p = torch.softmax(SHARPNESS * self._scores(t), 0)
+            if t in found:
+                p *= 1 - share
+                p[: len(found[t])] += share * found[t].to(p)
+            return p
+
+        if annotated:
+            self.rounds[-1]["masks"] = self._masks(mixed)
+        return self.masks
+
+    def _samples(self) -> list:
+        return [sample for one in self.rounds for sample in one["samples"]]
+
+    def _learn(self, samples: list, times: int = 1) -> None:
+        """Add samples (frame, y, x, labels) to all sums, or take them away."""
+        for t, y, x, labels in samples:
+            Y = F.one_hot(torch.from_numpy(labels).long(), max(len(self.ridges[0].XY.T), int(labels.max()) + 1)).T
+            for ridge, X in zip(self.ridges, self.X, strict=True):
+                ridge.add(at_pixels(X[t], y, x, self.clip.size), Y.to(X.device), times)
+
+    def _masks(self, scores) -> np.ndarray:
+        """The best class of each pixel, by scores(t) (C, H, W); solved for once."""
+        self.W = [ridge.solve(self.lam).float() for ridge in self.ridges]
+        return np.stack([scores(t).max(0).indices.byte().cpu().numpy() for t in range(len(self.clip.frames))])
+
+    def _scores(self, t: int) -> torch.Tensor:
+        """What each class scores in frame t, (C, H, W); nothing for objects without a scribble."""
+        scores = sum(torch.einsum("dc,dhw->chw", W, X[t]) for W, X in zip(self.W, self.X, strict=True)) / len(self.X)
+        drawn = np.unique(np.concatenate([labels for *_, labels in self._samples()]))
+        scores[[c for c in range(len(scores)) if c not in drawn]] = -torch.inf
+        return F.interpolate(scores[None], self.clip.size, mode="bilinear", align_corners=False)[0]
+
+
+def at_pixels(X: torch.Tensor, y: np.ndarray, x: np.ndarray, size) -> torch.Tensor:
+    """What describes pixels (y, x) of a frame of `size`, interpolated in its map X (D, h, w): (D, n)."""
+    at = torch.from_numpy(np.stack([(x + 0.5) / size[1], (y + 0.5) / size[0]], -1)).to(X)
+    return F.grid_sample(X[None], 2 * at[None, None] - 1, padding_mode="border", align_corners=False)[0, :, 0]
