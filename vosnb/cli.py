@@ -101,7 +101,7 @@ def bench(trackers, dataset, split, objects, file, limit, difficulties):
 
 
 @main.command()
-@click.argument("what", type=click.Choice(["matching", "refinement", "base-net"]))
+@click.argument("what", type=click.Choice(["matching", "refinement", "base-net", "st-rnn"]))
 @click.option("--steps", type=click.IntRange(1), help="Batches; default as for the shipped weights.")
 @click.option("--out", type=click.Path(path_type=Path), help="Weights file; default the shipped one.")
 @click.option("--seed", type=int, default=0, show_default=True)
@@ -112,13 +112,15 @@ def bench(trackers, dataset, split, objects, file, limit, difficulties):
 def train(what, seed, resume, **given):
     """Train the weights of WHAT on generated clips. The last three options are for `matching` alone."""
     given = {name: value for name, value in given.items() if value is not None}
+    for name in {"start_from", "learning_rate", "same_species"} & given.keys() if what != "matching" else ():
+        raise click.UsageError(f"--{name.replace('_', '-')} is for `vosnb train matching` alone: leave it out.")
     if what == "matching":
         from vosnb.training.matching import train
+    elif what == "st-rnn":
+        from vosnb.training.st_rnn import train
     else:
         from vosnb.training import refinement
 
-        for name in {"start_from", "learning_rate", "same_species"} & given.keys():
-            raise click.UsageError(f"--{name.replace('_', '-')} is for `vosnb train matching` alone: leave it out.")
         train = partial(refinement.train, what)
     click.echo(f"Weights are in {train(seed=seed, resume=resume, **given)}")
 

@@ -3,7 +3,7 @@
     W = argmin ||W'X - Y||^2 + lambda ||W||^2 = (X X' + lambda I)^-1 X Y'            (S2, equation (3))
 
 The paper writes positive and negative samples apart; they are columns of one X and one Y. The same solver learns w2 of
-the discriminative target model (`target_model.NormalEquations`): there X X' is weighted and comes from convolutions.
+the discriminative target model (`gauss_newton.QuadraticProblem.solve`), where X X' is weighted and of convolutions.
 
 Shapes: X (D, N), N samples of D features; Y (C, N), one row a class, one-hot or not; W (D, C). All of it in float64:
 the condition number of X X' is the square of that of X, and float32 loses the digits that a small lambda needs.
@@ -18,17 +18,16 @@ def check_lambda(lam: float) -> None:
         raise ValueError(f"lambda={lam}: take a number above 0; without it X X' need not have an inverse.")
 
 
-def solve_positive(A: torch.Tensor, B: torch.Tensor, lam: float) -> torch.Tensor:
+def solve_positive(A: torch.Tensor, B: torch.Tensor, lam: float = 0.0) -> torch.Tensor:
     """(A + lambda I)^-1 B by Cholesky: A (n, n) symmetric, no negative eigenvalues; B (n, C).
 
-    Raises ValueError where lambda is too small for the arithmetic to tell A + lambda I from a singular matrix.
+    Raises ValueError where the arithmetic cannot tell A + lambda I from a singular matrix.
     """
-    check_lambda(lam)
     left = A.clone()
     left.diagonal().add_(lam)
     factor, failed = torch.linalg.cholesky_ex(left)
     if failed:
-        raise ValueError(f"lambda={lam} is lost beside features of this size: raise it, or scale the features down.")
+        raise ValueError("lambda is lost beside features of this size: raise it, or scale the features down.")
     return torch.cholesky_solve(B, factor)
 
 
@@ -45,6 +44,7 @@ def ridge(X: torch.Tensor, Y: torch.Tensor, lam: float) -> torch.Tensor:
         raise ValueError("there are no samples: draw at least one scribble.")
     if not (X.isfinite().all() and Y.isfinite().all()):
         raise ValueError("X or Y holds values that are not finite: look at the features that went in.")
+    check_lambda(lam)
     X, Y = X.double(), Y.double()
     if X.shape[1] < X.shape[0]:
         return X @ solve_positive(X.T @ X, Y.T, lam)
@@ -86,6 +86,7 @@ class Ridge:
         """W (D, C). Raises ValueError where there are no samples or lambda is not above 0."""
         if self.samples == 0:
             raise ValueError("there are no samples: draw at least one scribble.")
+        check_lambda(lam)
         return solve_positive(self.XX, self.XY, lam)
 
     def path(self, lams) -> torch.Tensor:
