@@ -1,8 +1,8 @@
-"""Small synthetic clips and the two widgets on them, for every level of widget test."""
+"""Small synthetic clips and the widgets on them, for every level of widget test."""
 
 import numpy as np
 
-from vosnb.widgets import AffinityExplorer, MaskPlayer
+from vosnb.widgets import AffinityExplorer, MaskPlayer, ScribblePad
 
 GRID = (6, 10)
 
@@ -59,3 +59,32 @@ def explorer(probe=affinity, **options) -> AffinityExplorer:
         alt="A cell of frame 5 attends to cells nearby in frames 0 and 4.",
         **options,
     )
+
+
+class Discs:
+    """A segmenter that covers what was painted: a disc of the object's number around each stroke, on every frame."""
+
+    def __init__(self, length: int = 8, height: int = 96, width: int = 160, radius: int = 12):
+        self.masks = np.zeros((length, height, width), np.uint8)
+        self.radius, self.before, self.asked = radius, [], []
+
+    def add(self, scribbles):
+        """Refuses what is background alone."""
+        if not any(scribble.object for scribble in scribbles):
+            raise ValueError("paint an object too.")
+        self.before.append(self.masks)
+        self.asked.append([scribble.object for scribble in scribbles])
+        self.masks = self.masks.copy()
+        y, x = np.mgrid[: self.masks.shape[1], : self.masks.shape[2]]
+        for scribble in scribbles:
+            left, top = scribble.path.mean(0) * self.masks.shape[:0:-1]
+            self.masks[:, (x - left) ** 2 + (y - top) ** 2 < self.radius**2] = scribble.object
+        return self.masks
+
+    def undo(self):
+        self.masks = self.before.pop()
+        return self.masks
+
+
+def pad(segmenter=None, **options) -> ScribblePad:
+    return ScribblePad(clip()[0], segmenter, alt="Two discs cross; paint on them.", **options)

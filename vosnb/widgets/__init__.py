@@ -2,11 +2,13 @@
 
 MaskPlayer        scrub and play a clip with any number of masks, and their scores below
 AffinityExplorer  point at a place and see where in memory its affinity goes
-to_html           either of them as one self-contained HTML file
+ScribblePad       paint strokes on any frame, and see what a segmenter makes of them
+to_html           any of them as one self-contained HTML file
 """
 
 from vosnb.widgets.affinity_explorer import AffinityExplorer
 from vosnb.widgets.base import to_html
 from vosnb.widgets.mask_player import MaskPlayer
+from vosnb.widgets.scribble_pad import ScribblePad
 
-__all__ = ["AffinityExplorer", "MaskPlayer", "to_html"]
+__all__ = ["AffinityExplorer", "MaskPlayer", "ScribblePad", "to_html"]

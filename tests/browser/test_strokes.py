@@ -1,0 +1,200 @@
+"""Real strokes on the scribble pad: mouse, finger, pen and keyboard, in JupyterLab and in the exported file."""
+
+import json
+
+import numpy as np
+import pytest
+from examples import Discs, pad
+from test_exported_html import pixel, show
+from test_jupyterlab import setup
+
+from vosnb.methods.scribbles import Scribble, from_davis
+
+ORANGE, BLUE = np.array([230, 159, 0]), np.array([86, 180, 233])
+PATH = [(0.2, 0.3), (0.3, 0.5), (0.45, 0.4)]
+
+
+def on_canvas(page, points) -> list[tuple[float, float]]:
+    """Fractions of the canvas as places on the page; the canvas may have moved since the last time."""
+    canvas = page.locator(".pad canvas")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    return [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
+
+
+def drag(page, points=PATH):
+    """A stroke of the mouse."""
+    first, *rest = on_canvas(page, points)
+    page.mouse.move(*first)
+    page.mouse.down()
+    for place in rest:
+        page.mouse.move(*place, steps=5)
+    page.mouse.up()
+
+
+def touch(page, points=PATH):
+    """A stroke of a finger."""
+    devtools = page.context.new_cdp_session(page)
+    first, *rest = [{"x": x, "y": y} for x, y in on_canvas(page, points)]
+    devtools.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [first]})
+    for place in rest:
+        devtools.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [place]})
+    devtools.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    devtools.detach()
+
+
+def pen(page, points=PATH):
+    """A stroke of a pen."""
+    devtools = page.context.new_cdp_session(page)
+    places = [{"x": x, "y": y, "pointerType": "pen", "button": "left"} for x, y in on_canvas(page, points)]
+    devtools.send("Input.dispatchMouseEvent", {"type": "mousePressed", "clickCount": 1, **places[0]})
+    for place in places[1:]:
+        devtools.send("Input.dispatchMouseEvent", {"type": "mouseMoved", "buttons": 1, **place})
+    devtools.send("Input.dispatchMouseEvent", {"type": "mouseReleased", "clickCount": 1, **places[-1]})
+    devtools.detach()
+
+
+def counted(page, strokes: int, sent: int = 0):
+    """Wait until the pad holds this many strokes, of which none is on its way to Python."""
+    page.wait_for_selector(f'.pad[data-strokes="{strokes}"][data-sent="{sent}"]')
+
+
+def inked(page, frame: int, strokes: int):
+    """Wait until this frame is drawn with this many strokes."""
+    page.wait_for_selector(f'.pad[data-drawn="{frame}"][data-inked="{strokes}"]')
+
+
+def saved(page, tmp_path) -> list[Scribble]:
+    """What the button "save" downloads, read by Python."""
+    with page.expect_download() as download:
+        page.locator(".pad").get_by_role("button", name="save").click()
+    download.value.save_as(tmp_path / "saved.json")
+    return from_davis(tmp_path / "saved.json", 8)
+
+
+def follows(scribble: Scribble, points=PATH) -> bool:
+    """Whether a stroke begins, turns and ends where it was painted, to a hundredth of the frame."""
+    distance = np.linalg.norm(scribble.path[:, None] - np.array(points), axis=-1)
+    return (distance.min(0) < 0.01).all() and distance[0, 0] < 0.01 and distance[-1, -1] < 0.01
+
+
+def test_pad_in_lab(page, lab, tmp_path):
+    name = "pad.ipynb"
+    lab.open(page, name, setup(), "discs = examples.Discs(); pad = examples.pad(discs); pad", "pad")
+    page.wait_for_function("document.querySelectorAll('.pad[data-drawn]').length === 2")
+    root, trouble = page.locator(".pad").first, page.locator(".pad .trouble").first
+    page.evaluate("document.querySelectorAll('.pad')[1].remove()")  # it has drawn: one view is easier to talk about
+
+    # Background alone is refused in a sentence, and kept; an object's stroke takes it along.
+    root.get_by_role("button", name="background").click()
+    drag(page)
+    page.wait_for_function("document.querySelector('.pad .trouble').textContent === 'paint an object too.'")
+    page.keyboard.press("2")  # in JupyterLab's command mode, 2 would turn the cell into a heading
+    pen(page, [(0.6, 0.7), (0.7, 0.7)])
+    counted(page, 2)
+    assert trouble.inner_text() == ""
+    assert lab.evaluate(name, "[discs.asked, pad.waiting, int(pad.masks[7, 67, 104])]") == [[[0, 2]], 0, 2]
+    answer = root.locator(".reading").inner_text()
+    assert "2 strokes on frame 0; answer in " in answer and "on the screen after " in answer
+
+    # The masks of the whole clip are drawn; a finger paints another object on the last frame.
+    page.keyboard.press("End")
+    inked(page, 7, 0)
+    root.locator("label input").fill("1")
+    page.wait_for_function("document.querySelector('.pad label input').value === '1'")
+    page.keyboard.press("n")
+    page.wait_for_selector('.pad .choices button:nth-child(4)[aria-pressed="true"]')
+    touch(page, [(0.2, 0.3), (0.3, 0.3)])
+    counted(page, 3)
+    inked(page, 7, 1)
+    assert lab.evaluate(name, "[pad.objects, int(pad.masks[0, 28, 40]), pad.scribbles[2].frame]") == [3, 3, 7]
+    assert np.abs(pixel(page, 0, 0.65, 0.76) - BLUE).max() <= 2
+    drawn = saved(page, tmp_path)
+    assert lab.evaluate(name, "[s.path.tolist() for s in pad.scribbles]") == [s.path.tolist() for s in drawn]
+    assert [(s.frame, s.object) for s in drawn] == [(0, 0), (0, 2), (7, 3)] and follows(drawn[0])
+
+    # Undo, clear, and the saved file once more.
+    page.keyboard.press("u")
+    counted(page, 2)
+    root.get_by_role("button", name="clear").click()
+    counted(page, 0)
+    assert lab.evaluate(name, "[pad.masks.any().item(), len(discs.before)]") == [False, 0]
+    page.set_input_files(".pad input[type=file]", tmp_path / "saved.json")
+    counted(page, 3)
+    assert lab.evaluate(name, "discs.asked[2:]") == [[0, 2, 3]]
+    (tmp_path / "other.json").write_text('{"scribbles": [[]]}')
+    page.set_input_files(".pad input[type=file]", tmp_path / "other.json")
+    page.wait_for_function("document.querySelector('.pad .trouble').textContent.includes('clip of 1 frames')")
+    assert page.evaluate("window.jupyterapp.shell.currentWidget.content.activeCell.model.type") == "code"
+
+
+@pytest.mark.parametrize("paint", [drag, touch, pen])
+def test_pad_paints_locally_where_no_kernel_answers(page, tmp_path, paint):
+    root = show(page, pad(), tmp_path)
+    paint(page)
+    inked(page, 0, 1)
+    (stroke,) = saved(page, tmp_path)
+    assert follows(stroke) and (stroke.frame, stroke.object) == (0, 1)
+    # Ink on the line, none beside it.
+    assert np.abs(pixel(page, 0, 0.25, 0.4) - ORANGE).max() <= 3 < np.abs(pixel(page, 0, 0.25, 0.6) - ORANGE).max()
+    assert "No kernel answers" in root.locator(".reading").inner_text()
+
+
+def test_pad_keyboard(page, tmp_path):
+    root = show(page, pad(), tmp_path)
+    root.focus()
+    caption = page.locator("figcaption")
+    page.keyboard.press("2")
+    for _ in range(5):
+        page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Shift+ArrowUp")
+    assert caption.inner_text() == "frame 0, painting object 2, cursor at x 40 %, y 50 %"
+    page.keyboard.press("Space")
+    for key in ["ArrowRight"] * 10 + ["ArrowDown"] * 5:
+        page.keyboard.press(key)
+    page.keyboard.press("Space")
+    counted(page, 1)
+    page.keyboard.press("Space")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Escape")  # this one is dropped
+    page.keyboard.press(".")
+    page.keyboard.press("0")
+    page.keyboard.press("Space")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press(",")  # leaving the frame ends the stroke
+    inked(page, 0, 1)
+    one, two = saved(page, tmp_path)
+    assert (one.frame, one.object, two.frame, two.object) == (0, 2, 1, 0)
+    assert follows(one, [(0.4, 0.496), (0.6, 0.496), (0.6, 0.596)]) and len(one.path) == 16
+    assert page.locator(".reading").inner_text().startswith("2 strokes on frames 0, 1.")
+    page.keyboard.press("u")
+    counted(page, 1)
+    page.keyboard.press("p")
+    page.wait_for_function("document.querySelector('.pad').dataset.drawn > 1")
+    page.locator("input.time").focus()
+    page.keyboard.press("End")  # the slider's own key
+    drag(page)  # stops the film
+    frame = root.get_attribute("data-drawn")
+    page.wait_for_timeout(300)
+    assert root.get_attribute("data-drawn") == frame
+
+
+def test_pad_loads_in_an_exported_page(page, tmp_path):
+    known = pad(Discs(), scribbles=[Scribble(0, 1, PATH)], alpha=1.0)
+    show(page, known, tmp_path)
+    inked(page, 0, 1)
+    assert np.abs(pixel(page, 0, 0.35, 0.35) - ORANGE).max() <= 3  # the exported masks
+    known.add([Scribble(4, 3, PATH)])
+    known.save(tmp_path / "two.json")
+    page.get_by_role("button", name="clear").click()
+    counted(page, 0)
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="load").click()
+    chooser.value.set_files(tmp_path / "two.json")
+    counted(page, 2)
+    assert page.locator(".choices button").count() == 4  # object 3 came with the file
+    for text, sentence in (("{", "bad.json is not json."), (json.dumps({"scribbles": []}), "a clip of 8 frames")):
+        (tmp_path / "bad.json").write_text(text)
+        page.set_input_files("input[type=file]", tmp_path / "bad.json")
+        page.wait_for_function(f"document.querySelector('.trouble').textContent.includes('{sentence}')")
+    counted(page, 2)
