@@ -146,7 +146,8 @@ class InteractiveSegmenter:
     """Scribbles in, the masks of a whole clip out: the ridge gets a few sums more, and is solved (S2 2.3, 2.4.2).
 
     frames: of the clip, or its `ClipFeatures`. parts: (context, backbone) pairs, whose scores are averaged; the paper
-    averages two backbones. lam: lambda of equation (3). seed: of the choice of background pixels.
+    averages two backbones. lam: lambda of equation (3). propagated: share of the last round's propagation (`finish`).
+    seed: of the choice of background pixels.
     What there is: `scribbles`, all so far; `masks` (T, H, W) uint8; `seconds`, what the last answer took.
     """
 
@@ -155,9 +156,11 @@ class InteractiveSegmenter:
         frames: Sequence[np.ndarray] | ClipFeatures,
         parts: Sequence[tuple[str, str]] = (("st-rnn", "metric"),),
         lam: float = 10.0,
+        propagated: float = 0.0,
         seed: int = 0,
     ):
         check_lambda(lam)
+        self.propagated = propagated
         self.clip = frames if isinstance(frames, ClipFeatures) else ClipFeatures(frames)
         self.X = [self.clip.of(*part) for part in parts]  # each (T, D, h, w)
         self.lam, self.seed = lam, seed
@@ -206,13 +209,14 @@ class InteractiveSegmenter:
             self._learn(self.rounds.pop()["samples"], times=-1)
         return self.masks
 
-    def finish(self, share: float = 0.5) -> np.ndarray:
+    def finish(self) -> np.ndarray:
         """The last round of S2 section 3: masks of annotated frames are propagated to their neighbours.
 
         From each annotated frame the matcher follows the objects half way to the next one, on either side; its
-        probabilities count with `share`, the classifier's with the rest. Returns the masks (T, H, W) uint8.
+        probabilities count with the share `propagated`, the classifier's with the rest. Returns the masks (T, H, W).
         """
-        annotated = sorted({stroke.frame for stroke in self.scribbles if self.masks[stroke.frame].any()})
+        share = self.propagated
+        annotated = sorted({stroke.frame for stroke in self.scribbles if share and self.masks[stroke.frame].any()})
         found, last = {}, len(self.clip.frames) - 1
         for n, t in enumerate(annotated):
             after = (t + annotated[n + 1]) // 2 if n + 1 < len(annotated) else last

@@ -1,0 +1,129 @@
+"""Rounds of correction by a robot: what each part of S2 is worth, and what lambda does.
+
+    python -m vosnb.studies.interactive
+
+Eight rounds on every clip of test-large, with object 1 alone and, on fewer clips, with all objects; then lambda, on
+clips of the val stream. A run that was stopped goes on where it was (build/studies/). Writes data/results/
+interactive.json and interactive_lambda.json: a row for each variant and difficulty, with J after each round, its mean
+over rounds, DAVIS's AUC and J&F@60s, and the gain of that mean over the row's reference, with its 95 % paired interval.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from vosnb import creatures
+from vosnb.benchmark import interval
+from vosnb.clips import Clip, load
+from vosnb.methods.robot import Robot
+from vosnb.paths import ROOT
+from vosnb.session import InteractiveSession, Round, curve
+from vosnb.studies.common import write
+from vosnb.trackers.ridge import InteractiveSegmenter
+
+VARIANTS = {  # name: settings of the segmenter
+    "ridge": {"parts": (("none", "metric"),)},
+    "ridge, the matcher's backbone": {"parts": (("none", "matching"),)},
+    "ridge+rnn": {"parts": (("rnn", "metric"),)},
+    "ridge+st-rnn": {"parts": (("st-rnn", "metric"),)},
+    "ridge+st-rnn, two backbones": {"parts": (("st-rnn", "metric"), ("none", "matching"))},
+    "ridge+st-rnn, two backbones, propagated": {
+        "parts": (("st-rnn", "metric"), ("none", "matching")),
+        "propagated": 0.5,
+    },
+}
+CONFUSED = ("lookalike", "twins")  # S2's aim, taken together
+LAMBDAS = (1e-4, 0.01, 0.1, 1.0, 10.0, 30.0, 100.0, 1000.0, 1e4)
+ROUNDS = 8
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clips", type=int, help="no more than this many of test-large")
+    parser.add_argument("--multi", type=int, default=40, help="clips on which all objects are followed")
+    parser.add_argument("--val", type=int, default=6, help="clips for lambda, of each of four difficulties")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    clips = load("embedded", "test-large", limit=given.clips)
+    rows = []
+    for objects, some in (("first", [clip.only(1) for clip in clips]), ("all", clips[: given.multi])):
+        records = list(play_all(f"interactive-{objects}", some, VARIANTS))
+        rows += [{"objects": objects} | row for row in tabulate(records, reference="ridge")]
+    command = "python -m vosnb.studies.interactive"
+    write("interactive", command, rows)
+    kinds = ("easy", "lookalike", "twins", "deformation")
+    val = [creatures.generate(3_000_000 + k, kind, "val", (128, 128), 24) for k in range(given.val) for kind in kinds]
+    turned = {
+        f"{name}, lambda {lam:g}": VARIANTS[name] | {"lam": lam}
+        for name in ("ridge", "ridge+st-rnn")
+        for lam in LAMBDAS
+    }
+    records = list(play_all("interactive-lambda", [clip.only(1) for clip in val], turned))
+    rows = [row for row in tabulate(records, "ridge, lambda 10") if row["difficulty"] == "all"]
+    write("interactive_lambda", command, rows)
+
+
+def play(clip: Clip, settings: dict) -> dict:
+    """A robot's rounds on a clip: a record of J, F and seconds of each; the features count to the first round."""
+    began = time.perf_counter()
+    segmenter = InteractiveSegmenter(clip.frames, **settings)
+    before = time.perf_counter() - began
+    played = InteractiveSession(clip, segmenter, Robot(), ROUNDS).run()
+    seconds = [row.seconds + before * (row.round == 1) for row in played]
+    return {"J": [row.J for row in played], "F": [row.F for row in played], "seconds": seconds}
+
+
+def play_all(run: str, clips: list[Clip], variants: dict[str, dict]) -> Iterator[dict]:
+    """Records of all variants on all clips; those of build/studies/RUN.jsonl are not played again."""
+    kept = ROOT / "build" / "studies" / f"{run}.jsonl"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    lines = kept.read_text().splitlines() if kept.exists() else []
+    done = {(record["clip"], record["variant"]): record for record in map(json.loads, lines)}
+    with kept.open("a") as file:
+        for clip in tqdm(clips, run):
+            for name, settings in variants.items():
+                if (record := done.get((clip.name, name))) is None:
+                    record = {"variant": name, "clip": clip.name, "difficulty": clip.info["difficulty"]}
+                    record |= play(clip, settings)
+                    print(json.dumps(record), file=file, flush=True)
+                yield record
+
+
+def tabulate(records: list[dict], reference: str) -> Iterator[dict]:
+    """A row for each variant over all clips, over those of `CONFUSED`, and over those of each difficulty."""
+    kinds = list(dict.fromkeys(record["difficulty"] for record in records))
+    groups = {"all": kinds, "+".join(CONFUSED): CONFUSED} | {kind: (kind,) for kind in kinds}
+    for group, members in groups.items():
+        some = [record for record in records if record["difficulty"] in members]
+        base = {record["clip"]: np.mean(by_round(record)) for record in some if record["variant"] == reference}
+        for variant in dict.fromkeys(record["variant"] for record in some):
+            its = [record for record in some if record["variant"] == variant]
+            J = np.array([by_round(record) for record in its])
+            gains = np.array([np.mean(by_round(record)) - base[record["clip"]] for record in its])
+            low, high = interval(gains)
+            sessions = [
+                [Round(n + 1, 0, s, tuple(j), tuple(f)) for n, (j, f, s) in enumerate(zip(*its_rounds, strict=True))]
+                for its_rounds in ((record["J"], record["F"], record["seconds"]) for record in its)
+            ]
+            line = curve(sessions)
+            later = [s for record in its for s in record["seconds"][1:]]
+            row = {"variant": variant, "difficulty": group, "clips": len(its), "J": J.mean(0).round(4).tolist()}
+            row |= {"mean_J": J.mean(), "AUC": line.auc, "JF60": line.at(60), "reference": reference}
+            row |= {"gain": gains.mean(), "low": low, "high": high}
+            row |= {"won": int((gains > 0).sum()), "lost": int((gains < 0).sum()), "round_seconds": np.median(later)}
+            yield {name: round(float(v), 4) if isinstance(v, float | np.floating) else v for name, v in row.items()}
+
+
+def by_round(record: dict) -> list[float]:
+    """J after each of eight rounds, mean over objects; a session that had nothing more to correct keeps its last."""
+    J = [float(np.mean(of_objects)) for of_objects in record["J"]]
+    return J + J[-1:] * (ROUNDS - len(J))
+
+
+if __name__ == "__main__":
+    main()
