@@ -42,7 +42,7 @@ def stroke(truth, k, t=0):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_tracker_finds_the_object_of_the_first_mask_again(clip, truth, name):
     answers = [mask for _, mask, _ in segment(make_tracker(name, device="cpu"), clip.only(1))]
-    assert jaccard(truth[1] == 1, answers[1] == 1) > 0.5
+    assert jaccard(truth[1] == 1, answers[1] == 1) > 0.4
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -126,6 +126,8 @@ def test_bad_input_is_told_and_changes_nothing(features, truth):
     assert len(segmenter.scribbles) == 1
     with pytest.raises(ValueError, match="above 0"):
         InteractiveSegmenter(features, lam=0)
+    with pytest.raises(ValueError, match="both need some"):
+        make_tracker("ridge", share=1.0)
     with pytest.raises(ValueError, match="choose from none"):
         InteractiveSegmenter(features, parts=(("lstm", "metric"),))
 

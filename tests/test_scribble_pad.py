@@ -102,6 +102,17 @@ def test_more_objects_than_announced():
     widget.object = 5
 
 
+def test_numbers_of_numpy_and_masks_from_before_the_pad():
+    segmenter = Discs()
+    segmenter.add([stroke(k=2)])
+    widget = pad(segmenter)
+    assert (widget.masks[:, 48, 40] == 2).all() and (labels(widget) == widget.masks).all()
+    widget.add([Scribble(np.int64(1), np.int64(3), stroke(x=0.75).path)])
+    json.dumps(widget.steps)  # as they travel
+    widget.undo()
+    assert (widget.masks[:, 48, 40] == 2).all() and not (widget.masks == 3).any()
+
+
 def test_files_go_round(tmp_path):
     widget = pad(Discs(), sequence="discs", scribbles=[stroke(frame=6), stroke(frame=2, k=2)])
     path = widget.save(tmp_path / "scribbles.json")

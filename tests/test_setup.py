@@ -27,6 +27,7 @@ PINS = {
 DISTRIBUTIONS = {
     "cv2": "opencv-python-headless",
     "PIL": "pillow",
+    "skimage": "scikit-image",
     "websocket": "websocket-client",
 }
 COMMANDS = {"ipykernel"}  # run, not imported

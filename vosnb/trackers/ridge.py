@@ -67,24 +67,27 @@ class PixelFeatures:
 
 
 class RidgeTracker(NetworkTracker):
-    """`ridge`: solved once, on the cells of the first mask, as many of the background as of the objects.
+    """`ridge`: solved once, on the cells of the first mask.
 
-    context, backbone: of `PixelFeatures`. lam: lambda of equation (3). sharpness: of the softmax that makes
-    probabilities of scores. seed: of the choice of background cells. The others: `NetworkTracker`.
+    context, backbone: of `PixelFeatures`. lam: lambda of equation (3). share: of the loss that the objects' cells
+    have, the background's have the rest: it is most of the frame. sharpness: of the softmax that makes probabilities
+    of scores. The others: `NetworkTracker`.
     """
 
     def __init__(
         self,
         context: str = "none",
         backbone: str = "metric",
-        lam: float = 10.0,
+        lam: float = 100.0,
+        share: float = 0.35,
         sharpness: float = SHARPNESS,
-        seed: int = 0,
         **network,
     ):
         super().__init__(**network)
         check_lambda(lam)
-        self.context, self.backbone, self.lam, self.sharpness, self.seed = context, backbone, lam, sharpness, seed
+        if not 0 < share < 1:
+            raise ValueError(f"share={share}: objects and background both need some of the loss, take 0.35.")
+        self.context, self.backbone, self.lam, self.share, self.sharpness = context, backbone, lam, share, sharpness
         self._reset()
 
     def _reset(self):
@@ -98,13 +101,11 @@ class RidgeTracker(NetworkTracker):
             self.ridge = Ridge(len(self.seen), 1, self.device)
         there = self._fit_masks(mask, ids, self.seen.shape[1:])[:, 0].flatten(1)  # (new objects, cells)
         covered = there.sum(0)
-        chosen = covered > 0.5
-        if first:  # later masks do not say where the earlier objects are, so that they give no background
-            free = (covered == 0).nonzero()[:, 0].cpu().numpy()
-            count = min(len(free), int(chosen.sum()))
-            chosen[np.random.default_rng(self.seed).choice(free, count, replace=False)] = True
-        Y = torch.cat([1 - covered[None], torch.zeros(len(self.objects) - len(ids), len(covered)).to(there), there])
-        self.ridge.add(self.seen.flatten(1)[:, chosen], Y[:, chosen])
+        weight = self.share * covered / covered.mean().clamp_min(1e-6)
+        if first:  # later masks do not say where the earlier objects are, so that they teach no background
+            weight += (1 - self.share) * (1 - covered) / (1 - covered).mean().clamp_min(1e-6)
+        Y = torch.cat([1 - covered[None], there.new_zeros(len(self.objects) - len(ids), len(covered)), there])
+        self.ridge.add(self.seen.flatten(1) * weight.sqrt(), Y * weight.sqrt())
         self.W = self.ridge.solve(self.lam).float()
 
     def _step(self, frame):

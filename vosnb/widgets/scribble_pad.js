@@ -24,7 +24,7 @@ function render({ model, el }) {
   // ---- what there is on the page
   const button = (text, title, attributes = {}) => node("button", { type: "button", title, ...attributes }, text);
   const canvas = node("canvas", { role: "img" });
-  const caption = node("figcaption");
+  const caption = node("figcaption", { "aria-live": "polite" });
   const choices = node("span", { class: "choices", role: "group", "aria-label": "what to paint" });
   const more = button("+ object", "one more object to paint (n)");
   const undo = button("undo", "take the last stroke back (u)");
@@ -62,7 +62,7 @@ function render({ model, el }) {
     const id = crypto.getRandomValues(new Uint32Array(2)).join("-");
     sent.set(id, { strokes: content.strokes ?? [], start: performance.now() });
     model.send({ type, id, ...content });
-    setTimeout(() => sent.has(id) && read("no answer yet: is the kernel running?"), PATIENCE);
+    setTimeout(read, PATIENCE + 1);
     update();
   }
   let took; // ms from the end of a stroke to its answer on the screen
@@ -108,6 +108,7 @@ function render({ model, el }) {
   }
   function drop() {
     stroke = null;
+    say();
     draw();
   }
 
@@ -163,7 +164,7 @@ function render({ model, el }) {
     context.strokeText(text, x, y);
     context.fillText(text, x, y);
   }
-  /** The keyboard's cursor: cross hairs with a gap, and what it paints; filled in the middle while it does. */
+  /** The keyboard's cursor: cross hairs with a gap, and the number of what it paints. */
   function cross(context, unit) {
     const [x, y] = [cursor.x * width, cursor.y * height];
     const line = new Path2D();
@@ -178,18 +179,19 @@ function render({ model, el }) {
     }
     write(context, get("object") || "bg", x + 14 * unit, y - 12 * unit, unit);
   }
-  function read(addition = "") {
+  function read() {
     const [all, waiting] = [strokes(), get("waiting")];
     const frames = [...new Set(all.map((one) => one.frame))].sort((a, b) => a - b);
     const parts = [`${all.length} ${plural("stroke", all.length)}`];
     if (frames.length) parts[0] += ` on ${plural("frame", frames.length)} ${frames.join(", ")}`;
-    if (sent.size) parts.push(addition || "waiting for the answer");
+    const late = [...sent.values()].some(({ start }) => performance.now() - start > PATIENCE);
+    if (sent.size) parts.push(late ? "no answer yet: is the kernel running?" : "waiting for the answer");
     else if (waiting) parts.push("not all answered");
     else if (all.length && get("seconds") !== null) {
       parts.push(`answer in ${Math.round(1000 * get("seconds"))} ms`);
       if (took) parts.push(`on the screen after ${Math.round(took)} ms`);
     }
-    reading.textContent = parts.join("; ") + "." + (get("live") ? "" : " " + NOBODY);
+    reading.textContent = parts.join("; ") + (late ? "" : ".") + (get("live") ? "" : " " + NOBODY);
     root.setAttribute("aria-busy", sent.size > 0);
     root.dataset.strokes = all.length;
     root.dataset.sent = sent.size;
@@ -217,7 +219,8 @@ function render({ model, el }) {
   function say() {
     const what = get("object") ? `object ${get("object")}` : "background";
     const place = `x ${Math.round(100 * cursor.x)} %, y ${Math.round(100 * cursor.y)} %`;
-    caption.textContent = `frame ${get("frame")}, painting ${what}${cursor.shown ? `, cursor at ${place}` : ""}`;
+    const hand = cursor.shown ? `, pen ${stroke ? "down" : "up"} at ${place}` : "";
+    caption.textContent = `frame ${get("frame")}, painting ${what}${hand}`;
   }
   function update() {
     const t = get("frame");
@@ -323,6 +326,7 @@ function render({ model, el }) {
     if (event.ctrlKey || event.metaKey || event.altKey || !(event.key in keys)) return;
     if (event.key === " " && event.target.tagName === "BUTTON") return; // the button's own key
     if (event.target.type === "range" && /^(Arrow|Home|End)/.test(event.key)) return;
+    if (event.key === "Escape" && !stroke) return; // JupyterLab's
     event.preventDefault();
     event.stopPropagation();
     if (event.repeat && event.key === " ") return; // held down: one stroke, not many

@@ -22,7 +22,7 @@ class ScribblePad(base.Widget):
 
     frames: sequence of (H, W, 3) uint8; segmenter: anything with `add(list of Scribble)` and `undo()`, which takes the
     last `add` back; both return index masks (T, H, W) of the whole clip, and an `add` that raises leaves everything as
-    it was; without a segmenter the pad only collects strokes; objects: how many there are to choose from, at first;
+    it was; its `masks`, if it has any already, are shown; without a segmenter the pad collects strokes; objects: how many there are to choose from, at first;
     alt: what the widget shows, in a sentence; scribbles: list of Scribble, given to the segmenter at once; sequence:
     the clip's name in saved files. What was painted is in `scribbles`, the answer in `masks`; `observe(f, "steps")`
     calls f after each stroke. Strokes that the segmenter refuses with an error stay, the pad shows the error, and they
@@ -65,6 +65,9 @@ class ScribblePad(base.Widget):
             **state,
         )
         self.on_msg(self._hear)
+        if np.any(masks := getattr(segmenter, "masks", 0)):  # from strokes before the pad
+            self._keep(masks)
+            self._tell()
         if len(scribbles):
             self.add(scribbles)
 
@@ -154,7 +157,7 @@ class ScribblePad(base.Widget):
     def _tell(self) -> None:
         """Bring the browser up to date, in one message."""
         with self.hold_sync():
-            self.objects = max([self.objects, *(scribble.object for scribble in self.scribbles)])
+            self.objects = max([self.objects, *(int(scribble.object) for scribble in self.scribbles)])
             self.steps = [[_as_dict(scribble) for scribble in step] for step in self._steps]
             self.waiting = 0 if self._segmenter is None else len(self._steps) - sum(self._answers)
             if self.masks is not None:
@@ -219,7 +222,9 @@ class ScribblePad(base.Widget):
 
 
 def _as_dict(scribble: Scribble) -> dict:
-    return {"frame": scribble.frame, "object": scribble.object, "path": np.round(scribble.path, 5).tolist()}
+    """A stroke as the browser has it."""
+    path = np.round(scribble.path, 5).tolist()
+    return {"frame": int(scribble.frame), "object": int(scribble.object), "path": path}
 
 
 def _paint(image: np.ndarray, scribble: Scribble) -> np.ndarray:
