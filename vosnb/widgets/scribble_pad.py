@@ -22,11 +22,12 @@ class ScribblePad(base.Widget):
 
     frames: sequence of (H, W, 3) uint8; segmenter: anything with `add(list of Scribble)` and `undo()`, which takes the
     last `add` back; both return index masks (T, H, W) of the whole clip, and an `add` that raises leaves everything as
-    it was; its `masks`, if it has any already, are shown; without a segmenter the pad collects strokes; objects: how many there are to choose from, at first;
-    alt: what the widget shows, in a sentence; scribbles: list of Scribble, given to the segmenter at once; sequence:
-    the clip's name in saved files. What was painted is in `scribbles`, the answer in `masks`; `observe(f, "steps")`
-    calls f after each stroke. Strokes that the segmenter refuses with an error stay, the pad shows the error, and they
-    go to it again together with the next. The position is in the traits `frame, object, alpha`.
+    it was; `masks` that it has already are shown; without a segmenter the pad collects strokes; objects: how many there
+    are to choose from, at first; alt: what the widget shows, in a sentence; scribbles: list of Scribble, given to the
+    segmenter at once; sequence: the clip's name in saved files. What was painted is in `scribbles`, the answer in
+    `masks`; `observe(f, "steps")` calls f after each stroke. Strokes that the segmenter refuses with an error stay, the
+    pad shows the error, and they go to it again together with the next. The position is in the traits `frame, object,
+    alpha`.
     Raises ValueError where sizes or numbers do not fit.
 
     Keys: arrows: a cursor in the frame (with shift: finely); space: begin and end a stroke there; Escape: drop it;
