@@ -13,7 +13,7 @@ from vosnb import show
 from vosnb.methods.scribbles import Scribble, from_davis, to_davis
 from vosnb.widgets import base
 
-INK = 3.0  # width of a stroke on the screen, in pixels
+INK = 2  # width of a stroke in pixels, and as much again that smoothing adds
 GROUND = "#FFFFFF"  # ink of the background, which has no colour among the objects'
 
 
@@ -233,11 +233,11 @@ def _paint(image: np.ndarray, scribble: Scribble) -> np.ndarray:
     k = scribble.object
     color = show.rgb(show.object_color(k) if k else GROUND)
     points = np.asarray(scribble.path) * image.shape[1::-1] - 0.5
-    dash = [4 * INK * length / 3 for length in show.DASHES[(k - 1) % len(show.DASHES)]] if k else []
+    dash = [2 * INK * length for length in show.DASHES[(k - 1) % len(show.DASHES)]] if k else []
     for tint, width in (((0, 0, 0), INK + 2), (color, INK)):
         pieces = show.dashed(points, dash) if tint == color and len(points) > 1 else [points]
         fixed = [np.rint(8 * piece).astype(np.int32) for piece in pieces]
-        cv2.polylines(image, fixed, False, tint, round(width), cv2.LINE_AA, shift=3)
+        cv2.polylines(image, fixed, False, tint, width, cv2.LINE_AA, shift=3)
     picture = Image.fromarray(image)
     style = {"stroke_width": 1, "stroke_fill": "black"}
     ImageDraw.Draw(picture).text(tuple(points[0]), str(k) if k else "bg", "white", show.font(12), "rm", **style)
