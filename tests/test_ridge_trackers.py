@@ -75,7 +75,7 @@ def test_classifying_and_interpolating_may_change_places(features, truth):
 
 
 def test_rounds_are_the_same_as_solving_afresh_and_undo_takes_them_back(features, truth):
-    segmenter = InteractiveSegmenter(features)
+    segmenter = InteractiveSegmenter(features, negatives=1)
     first = segmenter.add([stroke(truth, 1)])
     sums = segmenter.ridges[0].XX.clone()
     second = segmenter.add([stroke(truth, 2, 3), stroke(truth, 1, 2)])

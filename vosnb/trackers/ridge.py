@@ -147,8 +147,8 @@ class InteractiveSegmenter:
     """Scribbles in, the masks of a whole clip out: the ridge gets a few sums more, and is solved (S2 2.3, 2.4.2).
 
     frames: of the clip, or its `ClipFeatures`. parts: (context, backbone) pairs, whose scores are averaged; the paper
-    averages two backbones. lam: lambda of equation (3). propagated: share of the last round's propagation (`finish`).
-    seed: of the choice of background pixels.
+    averages two backbones. lam: lambda of equation (3). negatives: background pixels for each pixel of an object; S2
+    has 1. propagated: share of the last round's propagation (`finish`). seed: of the choice of background pixels.
     What there is: `scribbles`, all so far; `masks` (T, H, W) uint8; `seconds`, what the last answer took.
     """
 
@@ -157,11 +157,12 @@ class InteractiveSegmenter:
         frames: Sequence[np.ndarray] | ClipFeatures,
         parts: Sequence[tuple[str, str]] = (("st-rnn", "metric"),),
         lam: float = 10.0,
+        negatives: float = 3.0,
         propagated: float = 0.0,
         seed: int = 0,
     ):
         check_lambda(lam)
-        self.propagated = propagated
+        self.negatives, self.propagated = negatives, propagated
         self.clip = frames if isinstance(frames, ClipFeatures) else ClipFeatures(frames)
         self.X = [self.clip.of(*part) for part in parts]  # each (T, D, h, w)
         self.lam, self.seed = lam, seed
@@ -190,8 +191,8 @@ class InteractiveSegmenter:
         for t in frames:
             ink = draw([stroke for stroke in scribbles if stroke.frame == t], self.clip.size)
             labels = np.concatenate([ink[ink >= 0], *(found for *_, found in self._samples() + samples)])
-            wanted = max(0, int((labels > 0).sum() - (labels == 0).sum()))  # of the background
-            chosen = select(ink, self.masks[t] if self.rounds else None, wanted, rng)
+            wanted = round(self.negatives * (labels > 0).sum() - (labels == 0).sum())
+            chosen = select(ink, self.masks[t] if self.rounds else None, max(0, wanted), rng)
             y, x = np.nonzero(chosen >= 0)
             samples.append((t, y, x, chosen[y, x]))
         self.rounds.append({"scribbles": list(scribbles), "samples": samples})

@@ -41,11 +41,14 @@ def backbone(device="cpu") -> Backbone:
     return load_weights(MatchingNet(), "matching").query_encoder.requires_grad_(False).to(device)
 
 
-def draw_clip(seed: int, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Clip n: frames (8, H, W, 3) uint8 and the masks of two objects (8, 2, H, W) bool, forwards or backwards."""
+def draw_clip(seed: int, n: int, **knobs) -> tuple[np.ndarray, np.ndarray]:
+    """Clip n: frames (8, H, W, 3) uint8 and the masks of two objects (8, 2, H, W) bool, forwards or backwards.
+
+    knobs: fields of `creatures.Knobs` to turn in the training mixture.
+    """
     r = np.random.default_rng([seed, 2, n])
     times = sorted(r.choice(FRAMES, DRAWN, replace=False).tolist())
-    clip = creatures.generate(int(r.integers(2**31)), "train", "train", (SIZE, SIZE), FRAMES, times=times)
+    clip = creatures.generate(int(r.integers(2**31)), "train", "train", (SIZE, SIZE), FRAMES, times=times, **knobs)
     frames, masks = np.stack(list(clip.frames)), np.stack(list(clip.masks))
     if r.random() < 0.3:
         frames, masks = frames[::-1], masks[::-1]

@@ -24,6 +24,7 @@ from vosnb.training.loop import descend, fit, prepare
 from vosnb.training.refinement import draw_clip
 
 CLIPS, TOGETHER = 500, 4  # clips drawn once; frames of a sample
+SAME_SPECIES = 0.5  # share of clips with look-alikes, which only context can tell apart
 ANCHORS = 40  # cells of a sample
 LEARNING_RATE, ENCODER_RATE = 1e-3, 1e-4
 LENGTH = 3.0
@@ -32,7 +33,8 @@ LENGTH = 3.0
 def clips(seed: int, count: int, workers: int = 2) -> tuple[np.ndarray, np.ndarray]:
     """Frames (n, 8, H, W, 3) uint8 in the order of time, or all backwards, and masks (n, 8, 2, H, W) of two objects."""
     with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        drawn = pool.map(partial(draw_clip, seed), range(count), chunksize=8)
+        draw = partial(draw_clip, seed, same_species=SAME_SPECIES)
+        drawn = pool.map(draw, range(count), chunksize=8)
         frames, masks = map(np.stack, zip(*tqdm(drawn, "drawing clips", total=count), strict=True))
     return frames, masks
 
@@ -70,7 +72,7 @@ def sample_loss(y: torch.Tensor, masks: np.ndarray, anchor: int, kind: str, seed
 
 
 def train(
-    steps: int = 1500,
+    steps: int = 2400,
     batch: int = 5,
     seed: int = 0,
     out: str | Path | None = None,
