@@ -107,7 +107,8 @@ def draw(scribbles: list[Scribble], size: tuple[int, int], thickness: int = 1, j
     for s in scribbles:
         path = (s.path * (size[1] - 1, size[0] - 1)).astype(int)
         if thickness > 1:
-            cv2.polylines(labels, [path.astype(np.int32)], False, int(s.object), thickness)
+            path = np.vstack([path[:1], path]).astype(np.int32)  # so that a dot is a line, too
+            cv2.polylines(labels, [path], False, int(s.object), thickness)
         else:
             x, y = (bresenham(path) if joined else path).T
             labels[y, x] = s.object
