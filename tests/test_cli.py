@@ -13,6 +13,7 @@ from vosnb import benchmark, clips, course, downloads, run
 from vosnb.cli import main
 from vosnb.clips import Clip, read_mask, write_mask
 from vosnb.masks import write_frame
+from vosnb.methods.scribbles import Scribble, to_davis
 from vosnb.training import matching
 
 
@@ -51,6 +52,17 @@ def shot(tmp_path):
     mask[5:20, 5:20], mask[25:35, 30:50] = 1, 2
     write_mask(tmp_path / "first.png", mask)
     return tmp_path
+
+
+def test_run_takes_the_scribbles_of_a_pad_instead_of_a_mask(shot):
+    strokes = to_davis([Scribble(0, 1, [[0.1, 0.2], [0.3, 0.4]])], 5, "shot")
+    (shot / "s.json").write_text(json.dumps(strokes))
+    given = ("run", shot / "shot", "--tracker", "ridge", "--out", shot / "scribbled")
+    said = vosnb(*given, "--scribbles", shot / "s.json")
+    assert said.exit_code == 0 and "5 masks" in said.output
+    both = vosnb(*given, "--scribbles", shot / "s.json", "--mask", shot / "first.png")
+    for said in (both, vosnb(*given)):
+        assert said.exit_code == 2 and "one of the two" in said.output
 
 
 def test_run_writes_masks_named_like_the_frames(shot):

@@ -13,7 +13,8 @@ import torch
 import vosnb.run
 from vosnb import trackers
 from vosnb.clips import Clip, ClipError, read_mask
-from vosnb.run import run
+from vosnb.methods.scribbles import Scribble, to_davis
+from vosnb.run import run, run_scribbles
 from vosnb.video import Video
 
 T, H, W = 12, 45, 61
@@ -198,3 +199,38 @@ def test_says_so_when_no_format_works_and_keeps_the_masks(clip, tmp_path, monkey
     with pytest.raises(ClipError, match="disk is full"):
         run(clip, tmp_path / "out", "still")
     assert len(masks_in(tmp_path / "out")) == T
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A stroke on the square of `clip`, one on the ground of another frame, as the pad saves them."""
+    strokes = [Scribble(0, 1, [[0.1, 0.25], [0.2, 0.4]]), Scribble(3, 0, [[0.6, 0.5], [0.9, 0.6]])]
+    file = tmp_path / "scribbles.json"
+    file.write_text(json.dumps(to_davis(strokes, T, "noise")))
+    return file
+
+
+def test_scribbles_take_the_place_of_a_mask(clip, saved, tmp_path):
+    clip = Clip.from_arrays("noise", list(clip.frames), [None] * T, fps=10.0)
+    done, video = run_scribbles(clip, tmp_path / "out", saved, "ridge", {"lam": 3.0})
+    masks = masks_in(tmp_path / "out")
+    assert done == len(masks) == T and Video(video).length == T
+    assert masks["00000.png"][15, 9] == 1 and masks["00003.png"][24, 45] == 0
+    assert run_scribbles(clip, tmp_path / "out", saved, "ridge", {"lam": 3.0})[0] == T  # the same once more
+    with pytest.raises(ClipError, match="give another --out"):
+        run_scribbles(clip, tmp_path / "out", saved, "ridge")
+
+
+@pytest.mark.parametrize(
+    "tracker, settings, says",
+    [("matching", {}, "needs a first mask: with scribbles"), ("ridge", {"short_side": 64}, "no setting 'short_side'")],
+)
+def test_scribbles_and_a_tracker_that_has_no_use_for_them(clip, saved, tmp_path, tracker, settings, says):
+    with pytest.raises(ValueError, match=says):
+        run_scribbles(clip, tmp_path / "out", saved, tracker, settings)
+    assert not (tmp_path / "out").exists()
+
+
+def test_scribbles_of_another_clip_are_told(clip, saved, tmp_path):
+    with pytest.raises(ValueError, match="12 frames, and this one has 5"):
+        run_scribbles(clip.subclip(0, 5), tmp_path / "out", saved)

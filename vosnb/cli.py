@@ -62,20 +62,26 @@ def doctor():
 
 @main.command()
 @click.argument("clip", type=click.Path(path_type=Path))
-@click.option("--mask", required=True, type=click.Path(path_type=Path), help="First mask (PNG), or a folder of masks.")
-@click.option("--tracker", default="matching", show_default=True, help=TRACKER)
+@click.option("--mask", type=click.Path(path_type=Path), help="First mask (PNG), or a folder of masks.")
+@click.option("--scribbles", type=click.Path(path_type=Path), help="Instead: what a scribble pad saved (json).")
+@click.option("--tracker", help=f"{TRACKER} Default matching; with scribbles ridge+st-rnn, or another ridge.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Where masks and overlay video go.")
-def run(clip, mask, tracker, out):
-    """Follow the objects of a first mask through CLIP, a folder of frames or a video file.
+def run(clip, mask, scribbles, tracker, out):
+    """Follow the objects of a first mask, or of scribbles, through CLIP, a folder of frames or a video file.
 
     Writes one palette PNG a frame and an overlay video to look at. Ctrl-C keeps what is done; the same command goes on.
     """
     from vosnb.benchmark import parse_tracker
     from vosnb.clips import open_clip
-    from vosnb.run import run
+    from vosnb.run import run, run_scribbles
 
+    if (mask is None) == (scribbles is None):
+        raise click.UsageError("give the objects as --mask or as --scribbles, one of the two.")
     clip = open_clip(clip, mask)
-    done, video = run(clip, out, *parse_tracker(tracker))
+    if scribbles:
+        done, video = run_scribbles(clip, out, scribbles, *parse_tracker(tracker or "ridge+st-rnn"))
+    else:
+        done, video = run(clip, out, *parse_tracker(tracker or "matching"))
     if done < len(clip):
         click.echo(f"Stopped after {done} of {len(clip)} frames; the same command goes on. So far: {video}")
         raise SystemExit(130)

@@ -44,9 +44,9 @@ def run(clip: Clip, out: str | Path, tracker: str = "matching", settings: dict |
     names = clip.info.get("names") or [f"{t:05d}" for t in range(len(clip))]
     files = [out / f"{name}.png" for name in names]
     resume = out / "resume.pt"
-    identity = _identity(clip)  # what is wrong with the clip or its mask is told before weights are loaded
+    objects = {"first mask": clip.first_mask}  # what is wrong with the clip or its mask is told before weights are read
     follower, done = make_tracker(tracker, **settings), 0
-    _claim(out, identity | {"tracker": tracker} | describe(follower, settings))
+    _claim(out, _identity(clip, **objects) | {"tracker": tracker} | describe(follower, settings))
     if resume.exists():
         follower, done = torch.load(resume, weights_only=False)
     elif all(file.exists() for file in files):
@@ -69,9 +69,40 @@ def run(clip: Clip, out: str | Path, tracker: str = "matching", settings: dict |
     return done, write_overlay(clip, files[:done], out)
 
 
-def _identity(clip: Clip) -> dict:
+def run_scribbles(
+    clip: Clip, out: str | Path, scribbles: str | Path, tracker: str = "ridge+st-rnn", settings: dict | None = None
+) -> tuple[int, Path]:
+    """Segment a clip from scribbles on any of its frames; writes what `run` does, all frames at once.
+
+    scribbles: a DAVIS interactive json, as the scribble pad saves it. tracker: "ridge", "ridge+rnn" or "ridge+st-rnn";
+    settings: its `backbone`, `lam`, or `negatives`, `propagated`, `seed` of `trackers.ridge.InteractiveSegmenter`.
+    Raises ClipError when `out` holds something else, ValueError for anything else that does not fit.
+    """
+    from vosnb.methods.scribbles import from_davis
+    from vosnb.trackers.ridge import BY_NAME, InteractiveSegmenter
+
+    out, settings = Path(out), dict(settings or {})
+    if tracker not in BY_NAME:
+        raise ValueError(f"{tracker!r} needs a first mask: with scribbles choose from {', '.join(BY_NAME)}.")
+    known = ("backbone", "lam", "negatives", "propagated", "seed")
+    if unknown := [name for name in settings if name not in known]:
+        raise ValueError(f"with scribbles {tracker!r} has no setting {unknown[0]!r}: it takes {', '.join(known)}.")
+    strokes = from_davis(scribbles, len(clip))
+    drawn = np.frombuffer(Path(scribbles).read_bytes(), np.uint8)
+    _claim(out, _identity(clip, scribbles=drawn) | {"tracker": tracker, "settings": settings})
+    parts = ((BY_NAME[tracker], settings.pop("backbone", "metric")),)
+    segmenter = InteractiveSegmenter(clip.frames, parts, **settings)
+    segmenter.add(strokes)
+    names = clip.info.get("names") or [f"{t:05d}" for t in range(len(clip))]
+    files = [out / f"{name}.png" for name in names]
+    for file, mask in zip(files, segmenter.finish(), strict=True):
+        write_mask(file, mask)
+    return len(clip), write_overlay(clip, files, out)
+
+
+def _identity(clip: Clip, **objects: np.ndarray) -> dict:
     """What must be the same of the clip, and of the package, for two runs to share a folder."""
-    arrays = {"first frame": clip.frames[0], "last frame": clip.frames[-1], "first mask": clip.first_mask}
+    arrays = {"first frame": clip.frames[0], "last frame": clip.frames[-1], **objects}
     digests = {name: hashlib.sha256(np.ascontiguousarray(a)).hexdigest()[:16] for name, a in arrays.items()}
     return {"vosnb": vosnb.__version__, "frames": len(clip), "size": list(clip.size), **digests}
 

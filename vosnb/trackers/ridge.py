@@ -12,6 +12,7 @@ from functools import cache
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from vosnb.features import default_device, double, load_weights, moments
 from vosnb.methods.matching import MatchingNet
@@ -21,13 +22,13 @@ from vosnb.methods.st_rnn import ContextNet
 from vosnb.trackers.base import NetworkTracker, check_frame, fit_frame, resize
 from vosnb.trackers.matching import MatchingTracker
 
-CONTEXTS = ("none", "rnn", "st-rnn")
+BY_NAME = {"ridge": "none", "ridge+rnn": "rnn", "ridge+st-rnn": "st-rnn"}
 BACKBONES = ("matching", "metric")
 SHARPNESS = 6.0  # of the softmax that makes probabilities of scores, which are about 0 and 1
 CHUNK = 16  # frames that go through the feature extractor at a time
 
 
-class PixelFeatures:
+class PixelFeatures(nn.Module):
     """From images to X (T, D, h, w) at stride 4: a whole clip in one call, or frame by frame, each call going on.
 
     The first call sets each channel's mean and spread, and the recurrence remembers the frames before.
@@ -36,9 +37,10 @@ class PixelFeatures:
     """
 
     def __init__(self, context: str, backbone: str, net: ContextNet | None = None, device=None):
-        if context not in CONTEXTS or backbone not in BACKBONES:
-            known = f"choose from {', '.join(CONTEXTS)} and from {', '.join(BACKBONES)}"
+        if context not in BY_NAME.values() or backbone not in BACKBONES:
+            known = f"choose from {', '.join(BY_NAME.values())} and from {', '.join(BACKBONES)}"
             raise ValueError(f"context={context!r} with backbone={backbone!r} is unknown: {known}.")
+        super().__init__()
         net = (net or load_weights(ContextNet(), "st-rnn")).to(device)
         self.rnn = {"none": None, "rnn": net.spatial, "st-rnn": net.temporal}[context]
         self.encoder = net.encoder
@@ -47,7 +49,7 @@ class PixelFeatures:
         self.scales, self.before = {}, None
 
     @torch.no_grad()
-    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
         maps = [self.encoder(part)[1:] for part in images.split(CHUNK)]
         at4, at8 = (
             self._standard(name, torch.cat(x)) for name, x in zip(("4", "8"), zip(*maps, strict=True), strict=True)
