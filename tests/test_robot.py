@@ -116,6 +116,13 @@ def test_it_says_nothing_where_nothing_is_wrong_or_all_errors_are_thin():
     assert Robot().scribbles(np.zeros_like(truth)) == []
 
 
+def test_a_disk_has_no_skeleton_to_draw():
+    y, x = np.mgrid[:80, :100]
+    disk = ((x - 50) ** 2 + (y - 40) ** 2 <= 16**2).astype(np.uint8)
+    assert Robot().skeleton(disk).sum() < Robot().nodes
+    assert Robot().scribbles(disk[None]) == []
+
+
 def test_a_prediction_all_of_foreground_gets_background_ink_alone():
     truth = blobs((1, 50, 40, 12))
     found = Robot().scribbles(truth, np.ones_like(truth))

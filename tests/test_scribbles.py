@@ -99,6 +99,7 @@ def test_the_benchmark_s_own_files_hold_more_and_are_read():
         ({"scribbles": [[{"object_id": 1, "path": [[float("nan"), 0]]}]]}, "fractions"),
         ({"scribbles": [[{"object_id": "1", "path": [[0, 0]]}]]}, "object is a whole number"),
         ({"scribbles": [[{"object_id": -1, "path": [[0, 0]]}]]}, "object is a whole number"),
+        ({"scribbles": [[{"object_id": 255, "path": [[0, 0]]}]]}, "object is one of 0 to 254"),
     ],
 )
 def test_what_is_wrong_in_a_json_is_told(data, says, tmp_path):

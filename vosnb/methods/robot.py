@@ -47,7 +47,9 @@ class Robot:
         """Corrections on one frame: masks (T, H, W) of the truth and of what was predicted (None: nothing yet).
 
         frame: the one to correct; that of the lowest J, averaged over objects, if not given. No scribbles where nothing
-        is wrong, or all errors are too thin. Raises ValueError where shapes differ or the clip has no such frame.
+        is wrong, or errors are all too thin for a disk or too round for a skeleton of some length.
+
+        Raises ValueError where shapes differ or the clip has no such frame.
         """
         truth = np.asarray(truth)
         prediction = np.zeros_like(truth) if prediction is None else np.asarray(prediction)

@@ -13,6 +13,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from vosnb.masks import VOID
+
 NO_INK = -1
 
 
@@ -31,6 +33,8 @@ class Scribble:
         for name, value in (("frame", self.frame), ("object", self.object)):
             if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
                 raise ValueError(f"a scribble's {name} is a whole number from 0 on: {value!r} is not.")
+        if self.object >= VOID:
+            raise ValueError(f"a scribble's object is one of 0 to {VOID - 1}, as in masks: {self.object} is not.")
         try:
             path = np.array(self.path, float)
         except (TypeError, ValueError):
