@@ -1,10 +1,10 @@
-"""Rounds of correction by a robot: what each part of S2 is worth, and what lambda does.
+"""Rounds of correction by a robot: what each part of S2 is worth, and two of its settings.
 
     python -m vosnb.studies.interactive
 
 Eight rounds on every clip of test-large, with object 1 alone and, on fewer clips, with all objects; then lambda, on
 clips of the val stream. A run that was stopped goes on where it was (build/studies/). Writes data/results/
-interactive.json and interactive_lambda.json: a row for each variant and difficulty, with J after each round, its mean
+interactive.json and interactive_settings.json: a row for each variant and difficulty, with J after each round, its mean
 over rounds, DAVIS's AUC and J&F@60s, and the gain of that mean over the row's reference, with its 95 % paired interval.
 """
 
@@ -29,6 +29,7 @@ from vosnb.trackers.ridge import InteractiveSegmenter
 VARIANTS = {  # name: settings of the segmenter
     "ridge": {"parts": (("none", "metric"),)},
     "ridge, the matcher's backbone": {"parts": (("none", "matching"),)},
+    "ridge, as many negatives as positives": {"parts": (("none", "metric"),), "negatives": 1},
     "ridge+rnn": {"parts": (("rnn", "metric"),)},
     "ridge+st-rnn": {"parts": (("st-rnn", "metric"),)},
     "ridge+st-rnn, two backbones": {"parts": (("st-rnn", "metric"), ("none", "matching"))},
@@ -38,7 +39,7 @@ VARIANTS = {  # name: settings of the segmenter
     },
 }
 CONFUSED = ("lookalike", "twins")  # S2's aim, taken together
-LAMBDAS = (1e-4, 0.01, 0.1, 1.0, 10.0, 30.0, 100.0, 1000.0, 1e4)
+CURVES = {"lam": (1e-4, 0.01, 0.1, 1.0, 10.0, 100.0, 1000.0, 1e4), "negatives": (1, 3, 10, 30)}  # settings turned
 ROUNDS = 8
 
 
@@ -46,7 +47,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clips", type=int, help="no more than this many of test-large")
     parser.add_argument("--multi", type=int, default=40, help="clips on which all objects are followed")
-    parser.add_argument("--val", type=int, default=6, help="clips for lambda, of each of four difficulties")
+    parser.add_argument("--val", type=int, default=6, help="clips for the settings, of each of four difficulties")
     given = parser.parse_args()
     torch.set_num_threads(1)
     clips = load("embedded", "test-large", limit=given.clips)
@@ -58,14 +59,18 @@ def main():
     write("interactive", command, rows)
     kinds = ("easy", "lookalike", "twins", "deformation")
     val = [creatures.generate(3_000_000 + k, kind, "val", (128, 128), 24) for k in range(given.val) for kind in kinds]
-    turned = {
-        f"{name}, lambda {lam:g}": VARIANTS[name] | {"lam": lam}
-        for name in ("ridge", "ridge+st-rnn")
-        for lam in LAMBDAS
-    }
-    records = list(play_all("interactive-lambda", [clip.only(1) for clip in val], turned))
-    rows = [row for row in tabulate(records, "ridge, lambda 10") if row["difficulty"] == "all"]
-    write("interactive_lambda", command, rows)
+    val = [clip.only(1) for clip in val]
+    rows = []
+    for setting, values in CURVES.items():
+        turned = {
+            f"{name}, {value:g}": VARIANTS[name] | {setting: value}
+            for name in ("ridge", "ridge+st-rnn")
+            for value in values
+        }
+        records = list(play_all(f"interactive-{setting}", val, turned))
+        found = tabulate(records, reference="ridge, 10")  # the default of both
+        rows += [{"study": setting} | row for row in found if row["difficulty"] == "all"]
+    write("interactive_settings", command, rows)
 
 
 def play(clip: Clip, settings: dict) -> dict:

@@ -159,7 +159,7 @@ class InteractiveSegmenter:
         frames: Sequence[np.ndarray] | ClipFeatures,
         parts: Sequence[tuple[str, str]] = (("st-rnn", "metric"),),
         lam: float = 10.0,
-        negatives: float = 3.0,
+        negatives: float = 10.0,
         propagated: float = 0.0,
         seed: int = 0,
     ):
