@@ -11,7 +11,7 @@ from vosnb import creatures
 from vosnb.features import load_weights
 from vosnb.methods.matching import MatchingNet, affinity
 from vosnb.paths import RESULTS
-from vosnb.studies import common, context
+from vosnb.studies import common, context, interactive
 from vosnb.trackers import make_tracker
 
 
@@ -65,3 +65,49 @@ def test_the_stored_ablations_are_of_the_same_runs_as_table_1():
         for key, name in {"J": f"matching+context:memory=first{tracker}", "J_without": "matching:memory=first"}.items():
             J = [r["J"] for r in records if (r["tracker"], r["difficulty"]) == (name, "twins")][: row["clips"]]
             assert len(J) == row["clips"] and row[key] == pytest.approx(np.mean(J), abs=5e-3), (setting, key)
+
+
+def record(variant, clip, difficulty, J, seconds=1.0):
+    return {
+        "variant": variant,
+        "clip": clip,
+        "difficulty": difficulty,
+        "J": [[j] for j in J],
+        "F": [[j] for j in J],
+        "seconds": [seconds] * len(J),
+    }
+
+
+def test_a_row_of_rounds_says_what_was_gained_over_the_reference():
+    records = [
+        record(variant, f"clip-{n}", kind, np.array([0.2, 0.4]) + shift + 0.1 * n)
+        for variant, shift in (("plain", 0.0), ("better", 0.1))
+        for n, kind in enumerate(("easy", "twins"))
+    ]
+    rows = {(row["variant"], row["difficulty"]): row for row in interactive.tabulate(records, reference="plain")}
+    assert {key[1] for key in rows} == {"all", "lookalike+twins", "easy", "twins"}
+    plain, better = rows["plain", "all"], rows["better", "all"]
+    assert plain["gain"] == 0 and plain["won"] == plain["lost"] == 0
+    assert (better["gain"], better["low"], better["high"]) == pytest.approx((0.1, 0.1, 0.1)) and better["won"] == 2
+    assert better["J"] == pytest.approx([0.35] + [0.55] * 7)  # nothing more to correct: the last score stays
+    assert better["mean_J"] == pytest.approx(np.mean(better["J"])) and better["JF60"] == pytest.approx(0.55)
+    assert rows["better", "lookalike+twins"]["clips"] == 1
+
+
+def test_rounds_that_were_played_are_not_played_again(monkeypatch, tmp_path):
+    monkeypatch.setattr(interactive, "ROOT", tmp_path)
+    monkeypatch.setattr(interactive, "ROUNDS", 2)
+    clips = [creatures.generate(1, "easy", "val", (64, 64), frames=3).only(1)]
+    variants = {"ridge": {"parts": (("none", "matching"),)}}
+    played = interactive.play_all("test", clips, variants)
+    assert len(played) == 1 and len(played[0]["J"]) == len(played[0]["seconds"]) <= 2
+    assert interactive.play_all("test", clips, variants) == played  # seconds and all: read, not played
+
+
+def test_the_stored_rounds_hold_together():
+    stored = json.loads((RESULTS / "interactive.json").read_text())
+    assert {row["variant"] for row in stored["rows"]} == set(interactive.VARIANTS)
+    for row in stored["rows"]:
+        assert len(row["J"]) == 8 and row["mean_J"] == pytest.approx(np.mean(row["J"]), abs=1e-3)
+        assert row["low"] <= row["gain"] <= row["high"]
+        assert (row["gain"] == 0) >= (row["variant"] == row["reference"])

@@ -12,6 +12,8 @@ import argparse
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 
 import numpy as np
 import torch
@@ -39,21 +41,21 @@ VARIANTS = {  # name: settings of the segmenter
     },
 }
 CONFUSED = ("lookalike", "twins")  # S2's aim, taken together
-CURVES = {"lam": (1e-4, 0.01, 0.1, 1.0, 10.0, 100.0, 1000.0, 1e4), "negatives": (1, 3, 10, 30)}  # settings turned
+CURVES = {"lam": (0.01, 1.0, 10.0, 100.0, 1000.0, 1e4), "negatives": (1, 3, 10, 30)}  # settings turned
 ROUNDS = 8
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clips", type=int, help="no more than this many of test-large")
-    parser.add_argument("--multi", type=int, default=40, help="clips on which all objects are followed")
-    parser.add_argument("--val", type=int, default=6, help="clips for the settings, of each of four difficulties")
+    parser.add_argument("--multi", type=int, default=24, help="clips on which all objects are followed")
+    parser.add_argument("--val", type=int, default=3, help="clips for the settings, of each of four difficulties")
     given = parser.parse_args()
     torch.set_num_threads(1)
     clips = load("embedded", "test-large", limit=given.clips)
     rows = []
     for objects, some in (("first", [clip.only(1) for clip in clips]), ("all", clips[: given.multi])):
-        records = list(play_all(f"interactive-{objects}", some, VARIANTS))
+        records = play_all(f"interactive-{objects}", some, VARIANTS)
         rows += [{"objects": objects} | row for row in tabulate(records, reference="ridge")]
     command = "python -m vosnb.studies.interactive"
     write("interactive", command, rows)
@@ -67,36 +69,38 @@ def main():
             for name in ("ridge", "ridge+st-rnn")
             for value in values
         }
-        records = list(play_all(f"interactive-{setting}", val, turned))
+        records = play_all(f"interactive-{setting}", val, turned)
         found = tabulate(records, reference="ridge, 10")  # the default of both
         rows += [{"study": setting} | row for row in found if row["difficulty"] == "all"]
     write("interactive_settings", command, rows)
 
 
-def play(clip: Clip, settings: dict) -> dict:
+def play(clip: Clip, name: str, settings: dict) -> dict:
     """A robot's rounds on a clip: a record of J, F and seconds of each; the features count to the first round."""
     began = time.perf_counter()
     segmenter = InteractiveSegmenter(clip.frames, **settings)
     before = time.perf_counter() - began
     played = InteractiveSession(clip, segmenter, Robot(), ROUNDS).run()
     seconds = [row.seconds + before * (row.round == 1) for row in played]
-    return {"J": [row.J for row in played], "F": [row.F for row in played], "seconds": seconds}
+    record = {"variant": name, "clip": clip.name, "difficulty": clip.info["difficulty"]}
+    return record | {"J": [row.J for row in played], "F": [row.F for row in played], "seconds": seconds}
 
 
-def play_all(run: str, clips: list[Clip], variants: dict[str, dict]) -> Iterator[dict]:
-    """Records of all variants on all clips; those of build/studies/RUN.jsonl are not played again."""
+def play_all(run: str, clips: list[Clip], variants: dict[str, dict]) -> list[dict]:
+    """Records of all variants on all clips, two at a time; those of build/studies/RUN.jsonl are not played again."""
     kept = ROOT / "build" / "studies" / f"{run}.jsonl"
     kept.parent.mkdir(parents=True, exist_ok=True)
-    lines = kept.read_text().splitlines() if kept.exists() else []
-    done = {(record["clip"], record["variant"]): record for record in map(json.loads, lines)}
-    with kept.open("a") as file:
+    records = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
+    done = {(record["clip"], record["variant"]) for record in records}
+    with kept.open("a") as file, ProcessPoolExecutor(2, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         for clip in tqdm(clips, run):
-            for name, settings in variants.items():
-                if (record := done.get((clip.name, name))) is None:
-                    record = {"variant": name, "clip": clip.name, "difficulty": clip.info["difficulty"]}
-                    record |= play(clip, settings)
-                    print(json.dumps(record), file=file, flush=True)
-                yield record
+            held = Clip.from_arrays(clip.name, list(clip.frames), list(clip.masks), **clip.info)  # lazy ones stay here
+            left = {name: settings for name, settings in variants.items() if (clip.name, name) not in done}
+            for record in pool.map(partial(play, held), left, left.values()):
+                print(json.dumps(record), file=file, flush=True)
+                records.append(json.loads(json.dumps(record)))
+    order = {name: n for n, name in enumerate(variants)}
+    return sorted((r for r in records if r["variant"] in order), key=lambda record: order[record["variant"]])
 
 
 def tabulate(records: list[dict], reference: str) -> Iterator[dict]:
