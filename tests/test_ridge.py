@@ -7,7 +7,7 @@ from vosnb.methods.ridge import Ridge, ridge
 
 
 @pytest.mark.parametrize("case", ["tall", "wide_dual", "rankdef", "big_lambda", "tiny_lambda"])
-def test_scikit_learn_s_solutions(oracle, case):
+def test_S2_E3_gives_scikit_learn_s_solutions(oracle, case):
     o = oracle("ridge")
     X, Y, lam = o[f"{case}_X"].T, o[f"{case}_Y"].T, o[f"{case}_lambda"].item()
     found = ridge(X, Y, lam)
@@ -23,7 +23,7 @@ def samples(features, n, classes=3, seed=0):
 
 
 @pytest.mark.parametrize("n", [5, 12, 40])
-def test_primal_and_dual_are_one_solution_and_the_gradient_is_zero_there(n):
+def test_S2_E3_primal_and_dual_are_one_solution_and_the_gradient_is_zero_there(n):
     X, Y = samples(12, n)
     W = ridge(X, Y, 0.5)
     gradient = X @ (X.T @ W - Y.T) + 0.5 * W

@@ -1,6 +1,6 @@
 """Ridge regression in closed form: a classifier of pixels that is never trained, only solved for (S2 section 2.3).
 
-    W = argmin ||W'X - Y||^2 + lambda ||W||^2 = (X X' + lambda I)^-1 X Y'            (S2, equation (3))
+    W = argmin ||W'X - Y||^2 + lambda ||W||^2 = (X X' + lambda I)^-1 X Y'            (S2-E3)
 
 The paper writes positive and negative samples apart; they are columns of one X and one Y. The same solver learns w2 of
 the discriminative target model (`gauss_newton.QuadraticProblem.solve`), where X X' is weighted and of convolutions.
@@ -32,7 +32,7 @@ def solve_positive(A: torch.Tensor, B: torch.Tensor, lam: float = 0.0) -> torch.
 
 
 def ridge(X: torch.Tensor, Y: torch.Tensor, lam: float) -> torch.Tensor:
-    """W (D, C) of S2, equation (3): primal, D unknowns a class, or dual where there are fewer samples than features.
+    """W (D, C) of S2-E3: primal, D unknowns a class, or dual where there are fewer samples than features.
 
         dual: W = X (X'X + lambda I)^-1 Y', the same W from an N x N system
 
