@@ -30,7 +30,6 @@ from vosnb.trackers.ridge import InteractiveSegmenter
 
 VARIANTS = {  # name: settings of the segmenter
     "ridge": {"parts": (("none", "metric"),)},
-    "ridge, the matcher's backbone": {"parts": (("none", "matching"),)},
     "ridge, as many negatives as positives": {"parts": (("none", "metric"),), "negatives": 1},
     "ridge+rnn": {"parts": (("rnn", "metric"),)},
     "ridge+st-rnn": {"parts": (("st-rnn", "metric"),)},
