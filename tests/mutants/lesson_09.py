@@ -1,0 +1,158 @@
+"""Answers to the exercises of lesson 09 that must pass, and wrong ones that must not."""
+
+import math
+
+import numpy as np
+
+# ---------------------------------------------------------------------------------------------- curve_point
+
+
+def weighted_point(path, s, binomial=True, normalise=False):
+    n = len(path) - 1
+    weights = np.array([(math.comb(n, k) if binomial else 1) * (1 - s) ** (n - k) * s**k for k in range(n + 1)])
+    return (weights / weights.sum() if normalise else weights) @ path
+
+
+def point_by_recursion(path, s):
+    if len(path) == 1:
+        return path[0]
+    return (1 - s) * point_by_recursion(path[:-1], s) + s * point_by_recursion(path[1:], s)
+
+
+def point_on_the_path(path, s):
+    at = s * (len(path) - 1)
+    k = min(int(at), len(path) - 2)
+    return (k + 1 - at) * path[k] + (at - k) * path[k + 1]
+
+
+def blend_once(path, s):
+    return (1 - s) * path[:-1] + s * path[1:]
+
+
+def rounded_point(path, s):
+    return np.floor(weighted_point(path, s))
+
+
+# ---------------------------------------------------------------------------------------------- next_frame
+
+
+def by_sorting(scores, annotated):
+    order = np.argsort(scores.mean(axis=0), kind="stable")
+    fresh = [t for t in order if not annotated[t]]
+    return (fresh or list(order))[0]
+
+
+def best(scores, annotated):
+    return np.where(annotated, -1, scores.mean(0)).argmax()
+
+
+def worst_of_all(scores, annotated):
+    return scores.mean(0).argmin()
+
+
+def number_among_the_rest(scores, annotated):
+    rest = scores.mean(0)[~annotated]
+    return (rest if len(rest) else scores.mean(0)).argmin()
+
+
+def by(how):
+    def answer(scores, annotated):
+        return np.where(annotated & ~annotated.all(), np.inf, how(scores)).argmin()
+
+    return answer
+
+
+def never_ends(scores, annotated):
+    fresh = np.flatnonzero(~annotated)
+    return fresh[scores.mean(0)[fresh].argmin()]
+
+
+def never_again(scores, annotated):
+    return np.where(annotated, np.inf, scores.mean(0)).argmin()
+
+
+def all_frames(scores, annotated):
+    return np.argsort(scores.mean(0))
+
+
+# ---------------------------------------------------------------------------------------------- area
+
+
+def piece_by_piece(seconds, scores, end):
+    total, now, before = 0.0, 0.0, 0.0
+    for took, score in zip(seconds, scores, strict=True):
+        total, now, before = total + took * (before + score) / 2, now + took, score
+    if now > end:
+        raise ValueError("late")
+    return (total + (end - now) * before) / end
+
+
+def area_with(
+    times=lambda seconds, end: [0, *np.cumsum(seconds), end],
+    heights=lambda scores: [0, *scores, scores[-1]],
+    length=lambda seconds, end: end,
+    late=True,
+):
+    def answer(seconds, scores, end):
+        if late and np.sum(seconds) > end:
+            raise ValueError("late")
+        return np.trapezoid(heights(scores), times(seconds, end)) / length(seconds, end)
+
+    return answer
+
+
+def steps_after(seconds, scores, end):
+    now = np.cumsum(seconds)
+    return (np.diff([*now, end]) @ scores) / end
+
+
+def steps_before(seconds, scores, end):
+    return (seconds @ scores + (end - seconds.sum()) * scores[-1]) / end
+
+
+RIGHT = {"curve_point": [point_by_recursion, weighted_point], "next_frame": [by_sorting], "area": [piece_by_piece]}
+MUTANTS = {
+    "curve_point": {
+        "on the path": (point_on_the_path, "on the path itself"),
+        "ends only": (lambda path, s: (1 - s) * path[0] + s * path[-1], "two ends only"),
+        "mean": (lambda path, s: path.mean(0), "mean of the path"),
+        "backwards": (lambda path, s: point_by_recursion(path[::-1], s), "backwards"),
+        "no binomials": (lambda path, s: weighted_point(path, s, binomial=False), "binomial"),
+        "no binomials, normalised": (lambda path, s: weighted_point(path, s, False, True), "binomial"),
+        "rounded": (rounded_point, "round on the way"),
+        "once": (blend_once, "a single one is left"),
+        "other weights": (lambda path, s: weighted_point(path, s**2), "again and again"),
+    },
+    "next_frame": {
+        "best": (best, "lowest"),
+        "worst of all": (worst_of_all, "was annotated already"),
+        "number among the rest": (number_among_the_rest, "one too small"),
+        "worst object": (by(lambda scores: scores.min(0)), "*mean* over the objects"),
+        "first object": (by(lambda scores: scores[0]), "any single object"),
+        "better object": (by(lambda scores: scores.max(0)), "better of the two"),
+        "ends with an error": (never_ends, "goes on"),
+        "always frame 0 in the end": (never_again, "goes on"),
+        "all frames": (all_frames, "a whole number"),
+    },
+    "area": {
+        "mean over rounds": (lambda seconds, scores, end: scores.mean(), "mean over rounds"),
+        "not summed up": (area_with(times=lambda seconds, end: [0, *seconds, end]), "one after the other"),
+        "not divided": (area_with(length=lambda seconds, end: 1), "area in seconds"),
+        "stops early": (
+            area_with(
+                lambda seconds, end: [0, *np.cumsum(seconds)],
+                lambda scores: [0, *scores],
+                lambda seconds, end: seconds.sum(),
+            ),
+            "clock runs on",
+        ),
+        "divided by the last round": (area_with(length=lambda seconds, end: seconds.sum()), "`end` long"),
+        "begins late": (
+            area_with(lambda seconds, end: [*np.cumsum(seconds), end], lambda scores: [*scores, scores[-1]]),
+            "(0, 0)",
+        ),
+        "steps after": (steps_after, "straight line"),
+        "steps before": (steps_before, "straight line"),
+        "back in time": (area_with(late=False), "back in time"),
+    },
+}
