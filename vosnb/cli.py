@@ -107,7 +107,7 @@ def bench(trackers, dataset, split, objects, file, limit, difficulties):
 
 
 @main.command()
-@click.argument("what", type=click.Choice(["matching", "refinement", "base-net", "st-rnn"]))
+@click.argument("what", type=click.Choice(["matching", "refinement", "base-net", "st-rnn", "dynamic-kernels"]))
 @click.option("--steps", type=click.IntRange(1), help="Batches; default as for the shipped weights.")
 @click.option("--out", type=click.Path(path_type=Path), help="Weights file; default the shipped one.")
 @click.option("--seed", type=int, default=0, show_default=True)
@@ -115,15 +115,25 @@ def bench(trackers, dataset, split, objects, file, limit, difficulties):
 @click.option("--start-from", help="Weights to begin with: a name or a file.")
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="At the start of the schedule.")
 @click.option("--same-species", type=click.FloatRange(0, 1), help="Share of clips with look-alikes; default 0.125.")
+@click.option("--kernels", type=click.Choice(["none", "global", "local", "both"]), help="A row of S3's table 2.")
+@click.option("--aspp", is_flag=True, default=None, help="Its last row: ASPP before the decoder.")
 def train(what, seed, resume, **given):
-    """Train the weights of WHAT on generated clips. The last three options are for `matching` alone."""
+    """Train the weights of WHAT on generated clips.
+
+    --start-from, --learning-rate, --same-species are for `matching` alone, --kernels, --aspp for `dynamic-kernels`.
+    """
     given = {name: value for name, value in given.items() if value is not None}
-    for name in {"start_from", "learning_rate", "same_species"} & given.keys() if what != "matching" else ():
-        raise click.UsageError(f"--{name.replace('_', '-')} is for `vosnb train matching` alone: leave it out.")
+    owner = dict.fromkeys(("start_from", "learning_rate", "same_species"), "matching")
+    owner |= dict.fromkeys(("kernels", "aspp"), "dynamic-kernels")
+    if foreign := [name for name in given if owner.get(name, what) != what]:
+        option = foreign[0].replace("_", "-")
+        raise click.UsageError(f"--{option} is for `vosnb train {owner[foreign[0]]}` alone: leave it out.")
     if what == "matching":
         from vosnb.training.matching import train
     elif what == "st-rnn":
         from vosnb.training.st_rnn import train
+    elif what == "dynamic-kernels":
+        from vosnb.training.dynamic_kernels import train
     else:
         from vosnb.training import refinement
 

@@ -102,9 +102,13 @@ class Decoder(nn.Module):
 
     def forward(self, values: torch.Tensor, at4: torch.Tensor, at2: torch.Tensor) -> torch.Tensor:
         """values (B, 2v, H/8, W/8), skips at stride 4 and 2; returns logits (B, 1, H, W)."""
+        return double(self.map_and_logit(values, at4, at2)[1])
+
+    def map_and_logit(self, values, at4, at2) -> tuple[torch.Tensor, torch.Tensor]:
+        """The last map (B, 24, H/2, W/2), and the logits (B, 1, H/2, W/2) that are read off it."""
         x = self.at4(double(self.at8(values)) + self.skip4(at4))
         x = self.at2(double(self.narrow(x)) + self.skip2(at2))
-        return double(self.logit(x))
+        return x, self.logit(x)
 
 
 class Whitening(nn.Module):
@@ -156,6 +160,22 @@ def save_weights(net: nn.Module, path: Path, **card: str) -> None:
     save_file({k: v.contiguous().cpu() for k, v in state.items()}, path, {k: str(v) for k, v in card.items()})
 
 
+def weights_file(name: str | Path) -> Path:
+    """Where the weights of this name are; of a file, itself. Raises FileNotFoundError when there are none."""
+    path = Path(name) if Path(name).suffix else WEIGHTS / f"{name}.safetensors"
+    if not path.exists():
+        raise FileNotFoundError(f"no weights at {path}: train them with `vosnb train {path.stem}`, or restore data/.")
+    return path
+
+
+def weights_card(name: str | Path) -> dict[str, str]:
+    """The few words that `save_weights` wrote beside the weights."""
+    from safetensors import safe_open
+
+    with safe_open(weights_file(name), "pt") as file:
+        return file.metadata() or {}
+
+
 def load_weights(net: nn.Module, name: str | Path) -> nn.Module:
     """Fill a network with shipped weights (`matching`) or those of a file, and put it into evaluation mode.
 
@@ -163,9 +183,7 @@ def load_weights(net: nn.Module, name: str | Path) -> nn.Module:
     """
     from safetensors.torch import load_file
 
-    path = Path(name) if Path(name).suffix else WEIGHTS / f"{name}.safetensors"
-    if not path.exists():
-        raise FileNotFoundError(f"no weights at {path}: train them with `vosnb train {path.stem}`, or restore data/.")
+    path = weights_file(name)
     try:
         net.load_state_dict(load_file(path))
     except RuntimeError as error:

@@ -8,9 +8,15 @@ Shapes: K objects; features f (K, C, h, w) or (1, C, h, w) for all; masks m (K, 
 (K, C); kernels k (K, P), the P numbers of all layers.
 """
 
+import json
+from pathlib import Path
+
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+from vosnb.features import STRIDE, double, load_weights, weights_card
+from vosnb.methods.matching import MatchingNet, Query
 
 
 def object_feature(f: torch.Tensor, m: torch.Tensor, eps: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -113,3 +119,62 @@ class ASPP(nn.Module):
         seen = [self.one(x), *(branch(x) for branch in self.dilated)]
         seen.append(self.whole(x.mean((-2, -1), keepdim=True)).expand_as(seen[0]))
         return x + self.out(F.relu(torch.cat(seen, 1)))
+
+
+class KernelNet(MatchingNet):
+    """The matcher whose decoder also asks each object's own kernels: the logits of both are added (S3 figure 1).
+
+    kernels: what they are written from, of "global" and "local"; without either this is the matcher. aspp: whether
+    the decoder's input goes through `ASPP`. channels: of the generated layers, which begin at the decoder's 24.
+    matching: the settings of `MatchingNet`.
+    """
+
+    def __init__(
+        self,
+        kernels: tuple[str, ...] = ("global", "local"),
+        aspp: bool = False,
+        channels: tuple[int, ...] = (24, 1),
+        **matching,
+    ):
+        super().__init__(**matching)
+        self.settings = {"kernels": list(kernels), "aspp": aspp, "channels": list(channels), **matching}
+        width, inputs = self.memory_value.in_channels, 2 * self.memory_value.out_channels
+        self.generator = KernelGenerator(tuple(kernels), width, tuple(channels)) if kernels else None
+        self.aspp = ASPP(inputs, inputs // 4) if aspp else nn.Identity()
+
+    def remember(
+        self, image: torch.Tensor, mask: torch.Tensor, others: torch.Tensor, features: ObjectFeatures
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Key and value as of `encode_memory`; the objects' features in this frame go into `features`.
+
+        The masks, soft, are averaged over the pixels of each cell.
+        """
+        maps = self.memory_encoder(image, mask, others)
+        features.add(maps, F.avg_pool2d(mask, STRIDE)[:, 0])
+        return self.memory_key(maps).flatten(2), self.memory_value(maps).flatten(2)
+
+    def write(self, globally: torch.Tensor, locally: torch.Tensor) -> torch.Tensor | None:
+        """The kernels k (K, P) of objects with the features O_G and O_{t-1} (K, C); None if this net has none."""
+        return self.generator(globally, locally) if self.generator else None
+
+    def decode(self, query: Query, read: torch.Tensor, k: torch.Tensor | None = None) -> torch.Tensor:
+        """As `MatchingNet.decode`; k (K, P): what `write` wrote, None for the decoder's own logits alone."""
+        value, at4, at2 = (x.expand(len(read), -1, -1, -1) for x in (query.value, query.at4, query.at2))
+        x, logit = self.decoder.map_and_logit(self.aspp(torch.cat([value, read.view_as(value)], 1)), at4, at2)
+        return double(logit if k is None else logit + convolve(x, k, self.generator.channels))
+
+    def begin_as(self, matcher: MatchingNet) -> "KernelNet":
+        """Take over what a matcher has learned; generator and ASPP stay as they are."""
+        self.load_state_dict(self.state_dict() | matcher.state_dict())
+        return self
+
+
+def load_kernel_net(name: str | Path) -> KernelNet:
+    """A `KernelNet` of the parts that its weights (a name, or a file) were trained with, filled with them.
+
+    Raises FileNotFoundError when there is no such file and ValueError when it belongs to another network.
+    """
+    card = weights_card(name)
+    if card.get("network") != KernelNet.__name__:
+        raise ValueError(f"{name} are no weights of a KernelNet: make some with `vosnb train dynamic-kernels`.")
+    return load_weights(KernelNet(**json.loads(card["settings"])), name)

@@ -9,7 +9,7 @@ from torch import nn
 
 from vosnb.features import STRIDE, load_weights
 from vosnb.methods.context import History, adapt_keys, check_settings
-from vosnb.methods.matching import MatchingNet, Memory, read_flat, soft_aggregate
+from vosnb.methods.matching import MatchingNet, Memory, Query, read_flat, soft_aggregate
 from vosnb.trackers.base import NetworkTracker, resize
 
 
@@ -47,27 +47,31 @@ class MatchingTracker(NetworkTracker):
             self._adapt(image, masks)
         self.memories.append(self.new_memory())
         self.groups.append(len(ids))
-        self._remember(self.memories[-1], image, masks)
+        self._remember(len(self.memories) - 1, image, masks)
 
     def _adapt(self, image: torch.Tensor, masks: torch.Tensor) -> None:
         """What a method learns from the first frame (1, 3, h, w) and its masks (K, 1, h, w): here nothing."""
 
-    def _remember(self, memory: Memory, image: torch.Tensor, masks: torch.Tensor, others=0.0) -> None:
-        """Encode the image once for each of the masks (K, 1, h, w); others (1, 1, h, w): what other groups occupy."""
-        memory.add(*self.net.encode_memory(*reference(image, masks, others)))
+    def _remember(self, group: int, image: torch.Tensor, masks: torch.Tensor, others=0.0) -> None:
+        """Encode the image once for each of the group's masks (K, 1, h, w); others (1, 1, h, w): what others occupy."""
+        self.memories[group].add(*self.net.encode_memory(*reference(image, masks, others)))
+
+    def _decode(self, query: Query, read: torch.Tensor) -> torch.Tensor:
+        """What all K objects read from their memories (K, v, N) to logits (K, 1, h, w)."""
+        return self.net.decode(query, read)
 
     def _step(self, frame):
         image = self._fit(frame)
         query = self.net.encode_query(image)
         keys = query.key.flatten(2)
-        logits = []
-        for memory, n in zip(self.memories, self.groups, strict=True):
-            read = read_flat(keys.expand(n, -1, -1), memory.keys, memory.values)
-            logits.append(self.net.decode(query, read)[:, 0])
-        p = soft_aggregate(torch.sigmoid(torch.cat(logits)))
-        for memory, masks in zip(self.memories, p[1:, None].split(self.groups), strict=True):
+        read = [
+            read_flat(keys.expand(n, -1, -1), memory.keys, memory.values)
+            for memory, n in zip(self.memories, self.groups, strict=True)
+        ]
+        p = soft_aggregate(torch.sigmoid(self._decode(query, torch.cat(read))[:, 0]))
+        for group, (memory, masks) in enumerate(zip(self.memories, p[1:, None].split(self.groups), strict=True)):
             if memory.wants():
-                self._remember(memory, image, masks, others=(1 - p[:1] - masks.sum(0))[None].clamp(0, 1))
+                self._remember(group, image, masks, others=(1 - p[:1] - masks.sum(0))[None].clamp(0, 1))
             else:
                 memory.skip()
         return resize(p[None], frame.shape[:2])[0]
