@@ -525,7 +525,7 @@ if usual:
     claim("J at lambda 100, above that of sums (1e12)", at[100.0] - at[1e12], low=0.1)
 
 # %% [markdown]
-# The top is broad, and to the right of it is a cliff. Too small a $\lambda$ costs something, and too large a one all.
+# The top is broad, and to the right of it is a cliff. Too small a $\lambda$ costs some of J, too large a one most of it.
 # (These are a handful of clips of `val`. The trackers' $\lambda$ was chosen on more of them, over all rounds of
 # correction: lesson 09. With more samples $X X^T$ grows, and the same $\lambda$ counts for less.)
 #
