@@ -525,9 +525,9 @@ if usual:
     claim("J at lambda 100, above that of sums (1e12)", at[100.0] - at[1e12], low=0.1)
 
 # %% [markdown]
-# The top is broad, and to the right of it is a cliff. Too small a $\lambda$ costs some of J, too large a one most. (These
-# are a handful of clips of `val`, in the first round. With more samples $X X^T$ grows, and the same $\lambda$ counts for
-# less. We come back to that.)
+# The top is broad, and to the right of it is a cliff. Too small a $\lambda$ costs some of J, too large a one most.
+# (These are a handful of clips of `val`, in the first round. With more samples $X X^T$ grows, and the same $\lambda$
+# counts for less. We come back to that.)
 #
 # ## How many digits
 #
