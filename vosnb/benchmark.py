@@ -41,7 +41,7 @@ from vosnb.clips import Clip, load
 from vosnb.lesson import live
 from vosnb.metrics import score_clip, youtube_vos_g
 from vosnb.paths import RESULTS, ROOT
-from vosnb.trackers import Tracker, make_tracker, segment
+from vosnb.trackers import Tracker, make_tracker, parse_tracker, segment
 
 PROTOCOLS = {
     "first": "object 1 alone is given and scored (S0, section 4.2)",
@@ -53,26 +53,6 @@ RESAMPLES = 10_000
 
 
 # ---------------------------------------------------------------- running
-
-
-def parse_tracker(spec: str) -> tuple[str, dict]:
-    """("matching", {"memory": "first", "every": 5}) from "matching:memory=first:every=5".
-
-    Values are numbers, true, false, null, or else text. Raises ValueError for a spec that is not of this form.
-    """
-    name, *parts = spec.strip().split(":")
-    settings = {}
-    for part in parts:
-        key, equals, value = part.partition("=")
-        if not (name and key and equals and value):
-            raise ValueError(f"tracker {spec!r} is not of the form NAME:SETTING=VALUE:SETTING=VALUE; mend {part!r}.")
-        try:
-            settings[key] = json.loads(value)
-        except json.JSONDecodeError:
-            settings[key] = value
-    if not name:
-        raise ValueError("a tracker without a name: give names separated by single commas, as in still,matching.")
-    return name, settings
 
 
 def bench(

@@ -9,7 +9,8 @@
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ from vosnb.trackers.target import (
     FixedTargetTracker,
     TargetTracker,
 )
+from vosnb.trackers.tricks import Ensemble
 
 TRACKERS: dict[str, Callable[..., Tracker]] = {
     "still": StillTracker,
@@ -63,8 +65,47 @@ def settings_of(tracker: Callable) -> list[str]:
     return names
 
 
-def make_tracker(name: str, **settings) -> Tracker:
-    """A tracker by its name, with settings; raises ValueError on a name or a setting that it does not know."""
+def parse_tracker(spec: str) -> tuple[str, dict]:
+    """("matching", {"memory": "first", "every": 5}) from "matching:memory=first:every=5".
+
+    Values are numbers, true, false, null, or else text. Raises ValueError for a spec that is not of this form.
+    """
+    name, *parts = spec.strip().split(":")
+    settings = {}
+    for part in parts:
+        key, equals, value = part.partition("=")
+        if not (name and key and equals and value):
+            raise ValueError(f"tracker {spec!r} is not of the form NAME:SETTING=VALUE:SETTING=VALUE; mend {part!r}.")
+        try:
+            settings[key] = json.loads(value)
+        except json.JSONDecodeError:
+            settings[key] = value
+    if not name:
+        raise ValueError("a tracker without a name: give names separated by single commas, as in still,matching.")
+    return name, settings
+
+
+def make_tracker(name: str, flip: bool = False, scales: float | str | Sequence[float] = 1, **settings) -> Tracker:
+    """A tracker by its name, with settings; raises ValueError on a name or a setting that it does not know.
+
+    Several names with ++ in between are an ensemble: "matching++frtm". The settings are for all of them; each can have
+    more of its own: "matching++matching@memory=first@short_side=160". flip, scales: tricks of
+    `vosnb.trackers.tricks.Ensemble` that every tracker can use; several scales also as text, "1/1.25".
+    """
+    members = []
+    for member in name.split("++"):
+        kind, own = parse_tracker(member.replace("@", ":"))
+        members.append(_make(kind, settings | own))
+    try:
+        scales = [float(scale) for scale in (scales.split("/") if isinstance(scales, str) else np.ravel(scales))]
+    except ValueError:
+        raise ValueError(f"scales={scales!r} are not numbers: write them as in 1/1.25.") from None
+    if len(members) == 1 and not flip and scales == [1]:
+        return members[0]
+    return Ensemble(*members, flip=flip, scales=scales)
+
+
+def _make(name: str, settings: dict) -> Tracker:
     if name not in TRACKERS:
         close = difflib.get_close_matches(name, TRACKERS, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
@@ -72,7 +113,7 @@ def make_tracker(name: str, **settings) -> Tracker:
     known = settings_of(TRACKERS[name])
     if unknown := [key for key in settings if key not in known]:
         takes = f"it takes {', '.join(known)}" if known else "it takes none"
-        raise ValueError(f"tracker {name!r} has no setting {unknown[0]!r}: {takes}.")
+        raise ValueError(f"tracker {name!r} has no setting {unknown[0]!r}: {takes}; all take flip and scales.")
     return TRACKERS[name](**settings)
 
 
