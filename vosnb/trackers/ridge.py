@@ -1,7 +1,7 @@
 """A classifier of pixels in closed form (S2): from a first mask as a tracker, and from scribbles for a whole clip.
 
 A pixel is described by the feature extractor's maps at stride 4 and 8, standardised over the clip, by what a recurrence
-adds to them (`context`), and by a constant, since equation (3) has no intercept. Interpolating features and classifying
+adds to them (`context`), and by a constant, since S2-E3 has no intercept. Interpolating features and classifying
 them may change places, so that a scribble's pixel is learned from exactly what is classified there.
 """
 
@@ -71,7 +71,7 @@ class PixelFeatures(nn.Module):
 class RidgeTracker(NetworkTracker):
     """`ridge`: solved once, on the cells of the first mask.
 
-    context, backbone: of `PixelFeatures`. lam: lambda of equation (3). share: of the loss that the objects' cells
+    context, backbone: of `PixelFeatures`. lam: lambda of S2-E3. share: of the loss that the objects' cells
     have, the background's have the rest: it is most of the frame. sharpness: of the softmax that makes probabilities
     of scores. The others: `NetworkTracker`.
     """
@@ -149,7 +149,7 @@ class InteractiveSegmenter:
     """Scribbles in, the masks of a whole clip out: the ridge gets a few sums more, and is solved (S2 2.3, 2.4.2).
 
     frames: of the clip, or its `ClipFeatures`. parts: (context, backbone) pairs, whose scores are averaged; the paper
-    averages two backbones. lam: lambda of equation (3). negatives: background pixels for each pixel of an object; S2
+    averages two backbones. lam: lambda of S2-E3. negatives: background pixels for each pixel of an object; S2
     has 1. propagated: share of the last round's propagation (`finish`). seed: of the choice of background pixels.
     What there is: `scribbles`, all so far; `masks` (T, H, W) uint8; `seconds`, what the last answer took.
     """
