@@ -10,7 +10,7 @@
 # # What the neighbours know
 #
 # *What you will be able to do:* let every cell of a feature map hear from every other one, and from the frames before,
-# with a recurrence of a few lines; compute it twenty steps at a time where the textbook takes hundreds; keep it from
+# with a recurrence of a few lines; compute it in tens of steps where the definition takes hundreds; keep it from
 # exploding; and train it, with a loss that does not do what its authors wanted until it is repaired.
 #
 # | | |
@@ -585,11 +585,10 @@ guess_fast.reveal(
 # %% tags=["nbval-check-output"]
 claim("double loop and wavefronts: largest difference of states", apart, high=1e-4)
 claim("wavefronts, times faster", factor, low=3)
-claim("steps", sum(1 for _ in range(30 + 54 - 1)) == 83 and z.shape[2] * z.shape[3] == 1620)
 
 # %% [markdown]
 # (`benchmarks/st_rnn.py` does this with care, and with more sizes: time and memory grow as the number of cells.) The
-# same trick is as old as parallel computers, and it is known as the wavefront method. On a GPU it gains even more.
+# same trick is as old as parallel computers, and it is known as the wavefront method.
 #
 # ## What time adds (S2-E2)
 #
@@ -975,8 +974,8 @@ show.heatmap(
 )
 
 # %% [markdown]
-# > **Paper and code.** S2 prints S2-E4, names PML as its source (whose own loss is a softplus of the same differences),
-# > and has no public code. Perhaps its authors never trained long enough to collapse, or stopped in time, or did
+# > **Paper and code.** S2 prints S2-E4, and has no public code. It samples frames as PML does, whose own loss is a
+# > modified triplet loss, of the kind of our margin. Perhaps its authors never trained long enough to collapse, or stopped in time, or did
 # > something that the paper does not say. **We ship softplus on features of length 3.** Softplus and margin both work
 # > here. Softplus still pulls at an anchor when the margin has been reached, only more weakly, and it has no number to
 # > choose. The length is fixed since without it either repair can be lowered by making features longer, and nothing
