@@ -975,7 +975,7 @@ show.heatmap(
 
 # %% [markdown]
 # > **Paper and code.** S2 prints S2-E4, and has no public code. It samples frames as PML does, whose own loss is a
-# > modified triplet loss, of the kind of our margin. Perhaps its authors never trained long enough to collapse, or stopped in time, or did
+# > modified triplet loss, of the kind of our margin. Perhaps its authors stopped in time, or did
 # > something that the paper does not say. **We ship softplus on features of length 3.** Softplus and margin both work
 # > here. Softplus still pulls at an anchor when the margin has been reached, only more weakly, and it has no number to
 # > choose. The length is fixed since without it either repair can be lowered by making features longer, and nothing
