@@ -222,11 +222,12 @@ class InteractiveSegmenter:
         share = self.propagated
         annotated = sorted({stroke.frame for stroke in self.scribbles if share and self.masks[stroke.frame].any()})
         found, last = {}, len(self.clip.frames) - 1
+        net = load_weights(MatchingNet(), "matching") if annotated else None  # once, for all trackers
         for n, t in enumerate(annotated):
             after = (t + annotated[n + 1]) // 2 if n + 1 < len(annotated) else last
             before = (annotated[n - 1] + t) // 2 + 1 if n else 0
             for way in (range(t + 1, after + 1), range(t - 1, before - 1, -1)):
-                tracker = MatchingTracker(device=self.clip.device)
+                tracker = MatchingTracker(net=net, device=self.clip.device)
                 tracker.start(self.clip.frames[t], self.masks[t])
                 found |= {i: tracker.step(self.clip.frames[i]) for i in way}
 
