@@ -92,6 +92,7 @@ def test_a_row_of_rounds_says_what_was_gained_over_the_reference():
     assert better["J"] == pytest.approx([0.35] + [0.55] * 7)  # nothing more to correct: the last score stays
     assert better["mean_J"] == pytest.approx(np.mean(better["J"])) and better["JF60"] == pytest.approx(0.55)
     assert rows["better", "lookalike+twins"]["clips"] == 1
+    assert better["AUC_gain"] == pytest.approx(better["AUC"] - plain["AUC"], abs=1e-3) and better["AUC_low"] > 0.09
 
 
 def test_rounds_that_were_played_are_not_played_again(monkeypatch, tmp_path):
