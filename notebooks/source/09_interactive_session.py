@@ -556,18 +556,20 @@ show.curves(
 ahead = mean["the worst"] - mean["a random one"]
 guess_where.reveal(
     "a" if ahead > 0.05 else "b" if ahead > -0.05 else "c",
-    "What counts is that it is another frame.",
+    "What counts most is that it is another frame.",
 )
 if usual:
     claim("last round: J of the worst frame above always frame 0", last["the worst"] - last["always frame 0"], low=0.05)
     claim("and J of a random frame above it", last["a random one"] - last["always frame 0"], low=0.03)
 
 # %% [markdown]
-# A surprise, if you expected the rule to pay. A correction teaches what *this kind of view* looks like, and the worst
-# frame has its price. Bad frames come in runs, so the next worst is often a neighbour, which says the same again.
-# (Look at a clip where the object returns: the rule goes to frames side by side.) And a frame may be the worst because
-# hardly anything of the object is in sight; then there is little to learn there. What does *not* work is the frame that
-# is on your screen anyway: frame 0 has said all that it knows after a round or two.
+# A surprise, if you expected the rule to pay much. In the first round it has nothing to go by and takes frame 0; a
+# random frame is as good a view, or a better one. Later the rule is ahead by a little, at most. A correction teaches
+# what *this kind of view* looks like, and the worst frame has its price. Bad frames come in runs, so the next worst is
+# often a neighbour, which says the same again. (Play the clip `val-reappear-000`: the rule goes to frames side by
+# side.) And a frame may be the worst because hardly anything of the object is in sight; then there is little to learn
+# there. What does *not* work is the frame that is on your screen anyway: frame 0 has said all that it knows after a
+# round or two.
 #
 # So when you paint: correct what you see, then jump, far.
 #
@@ -655,8 +657,8 @@ claim("last J&F minus J&F@60s", scores[-1] - line.at(60), -1e-9, 1e-9)
 
 # %% [markdown]
 # Keep this in mind when you read tables. For a method that answers at once both numbers are its *last* score, and say
-# nothing of how it got there. (S2's own: AUC .621 and J&F@60s .601, on DAVIS. Close together: it was quick, but not
-# done within a minute.) This is why our tables have the mean of J over the rounds as well.
+# nothing of how it got there. (S2's own, on DAVIS: AUC .621, J&F@60s .601. The area is above the height after a
+# minute, so its curve still rose then.) This is why our tables have the mean of J over the rounds as well.
 #
 # Now make it slow. How much slower must it be for the AUC to suffer?
 
@@ -762,8 +764,8 @@ if usual:
 
 # %% [markdown]
 # The two make different mistakes. The ridge sprinkles patches all over the clip, wherever something looks alike. The
-# matcher keeps to a body, and loses it slowly. Half of each is better than either. It costs a second, so it is done
-# once, at the end.
+# matcher keeps to a body, and loses it slowly. Where only one of them is wrong, the other can outvote it. It costs a
+# second, so it is done once, at the end.
 #
 # ## Which one it cannot tell apart
 #
