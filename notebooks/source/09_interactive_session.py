@@ -886,7 +886,7 @@ if made:
         "b": total["ridge+st-rnn, two backbones"]["mean_J"] - total["ridge+st-rnn"]["mean_J"],
         "c": -total["ridge, as many negatives as positives"]["gain"],
     }
-    guess_part.reveal(max(parts, key=parts.get), "Read the gains: the least glamorous line of section 2.3.")
+    guess_part.reveal(max(parts, key=parts.get), "Judged by the gains in the first table.")
     print()
     for name, row in total.items():
         if row["reference"] != name:
@@ -898,6 +898,16 @@ else:
     print("The table has not been made yet.")
 
 # %% [markdown]
+# How to read them.
+#
+# - **AUC and J&F@60s** are nearly the same number in each row, and both go with *J, 8*. You know why.
+# - **Two backbones.** S2's challenge entry averages the scores of two networks. Ours are smaller: one was trained with
+#   the recurrences, the other is the matcher's encoder. An average pays where the two err in different places.
+# - **Propagated** differs from the row above in the last round alone. See what one round is worth to AUC, and how
+#   little of it the mean over rounds shows. Neither number tells all.
+# - **By difficulty.** The recurrences are for the clips with look-alikes and twins. And see the last column: a creature
+#   that leaves and comes back. Strokes on frames without it teach background alone.
+#
 # The settings were turned on other clips, of the `val` stream: $\lambda$, and the number of background pixels.
 
 # %%
