@@ -119,7 +119,7 @@ def sample_loss(net: KernelNet, images: torch.Tensor, masks: torch.Tensor, toget
 def train(
     kernels: str = "both",
     aspp: bool = False,
-    steps: int = 350,
+    steps: int = 280,
     batch: int = 4,
     seed: int = 0,
     out: str | Path | None = None,
