@@ -828,74 +828,59 @@ guess_part = predict(
 )
 
 # %%
-made = (RESULTS / "interactive.json").exists() and (RESULTS / "interactive_settings.json").exists()
-if made:
-    stored = json.loads((RESULTS / "interactive.json").read_text())
-    print(stored["command"])
+stored = json.loads((RESULTS / "interactive.json").read_text())
+print(stored["command"])
 
-    def of(objects, difficulty):
-        return {
-            row["variant"]: row
-            for row in stored["rows"]
-            if (row["objects"], row["difficulty"]) == (objects, difficulty)
-        }
 
-    def by_variant(objects, difficulty="all"):
-        return [
-            {"": name} | {f"J, {n}": row["J"][n - 1] for n in (1, 2, 4, 8)} | {"mean J": row["mean_J"]}
-            | {"gain": f"{row['gain']:+.3f}", "interval": f"[{row['low']:+.3f}, {row['high']:+.3f}]"}
-            | {"AUC": row["AUC"], "J&F@60s": row["JF60"], "clips": row["clips"]}
-            for name, row in of(objects, difficulty).items()
-        ]  # fmt: skip
-else:
-    print("The table has not been made yet.")
+def of(objects, difficulty):
+    return {
+        row["variant"]: row for row in stored["rows"] if (row["objects"], row["difficulty"]) == (objects, difficulty)
+    }
+
+
+def by_variant(objects, difficulty="all"):
+    return [
+        {"": name} | {f"J, {n}": row["J"][n - 1] for n in (1, 2, 4, 8)} | {"mean J": row["mean_J"]}
+        | {"gain": f"{row['gain']:+.3f}", "interval": f"[{row['low']:+.3f}, {row['high']:+.3f}]"}
+        | {"AUC": row["AUC"], "J&F@60s": row["JF60"], "clips": row["clips"]}
+        for name, row in of(objects, difficulty).items()
+    ]  # fmt: skip
+
 
 # %% tags=["nbval-check-output"]
-if made:
-    table(by_variant("first"), digits=3)
-else:
-    print("The table has not been made yet.")
+table(by_variant("first"), digits=3)
 
 # %% [markdown]
 # *J, n* is mean J after round n. *Gain* is that of the mean over rounds on the first row, `ridge`, clip by clip, with
 # its 95 % interval. With all objects of a clip at once, each with strokes of its own:
 
 # %% tags=["nbval-check-output"]
-if made:
-    table(by_variant("all"), digits=3)
-else:
-    print("The table has not been made yet.")
+table(by_variant("all"), digits=3)
 
 # %% [markdown]
 # And for object 1, by difficulty, the mean of J over rounds:
 
 # %% tags=["nbval-check-output"]
-if made:
-    kinds = list(dict.fromkeys(row["difficulty"] for row in stored["rows"] if row["objects"] == "first"))
-    kinds = [kind for kind in kinds if kind != "all" and "+" not in kind]
-    variants = list(of("first", "all"))
-    table([{"": name} | {kind[:9]: of("first", kind)[name]["mean_J"] for kind in kinds} for name in variants])
-else:
-    print("The table has not been made yet.")
+kinds = list(dict.fromkeys(row["difficulty"] for row in stored["rows"] if row["objects"] == "first"))
+kinds = [kind for kind in kinds if kind != "all" and "+" not in kind]
+variants = list(of("first", "all"))
+table([{"": name} | {kind[:9]: of("first", kind)[name]["mean_J"] for kind in kinds} for name in variants])
 
 # %% tags=["nbval-check-output"]
-if made:
-    total = of("first", "all")
-    parts = {
-        "a": max(total["ridge+rnn"]["gain"], total["ridge+st-rnn"]["gain"]),
-        "b": total["ridge+st-rnn, two backbones"]["mean_J"] - total["ridge+st-rnn"]["mean_J"],
-        "c": -total["ridge, as many negatives as positives"]["gain"],
-    }
-    guess_part.reveal(max(parts, key=parts.get), "Judged by the gains in the first table.")
-    print()
-    for name, row in total.items():
-        if row["reference"] != name:
-            verdict = "above" if row["low"] > 0 else "below" if row["high"] < 0 else "not shown to differ from"
-            print(f"{name}: {verdict} {row['reference']}")
-    claim("every gain lies in its interval", all(row["low"] <= row["gain"] <= row["high"] for row in stored["rows"]))
-    claim("ridge: J of round 8 above round 1", total["ridge"]["J"][-1] - total["ridge"]["J"][0], low=0.2)
-else:
-    print("The table has not been made yet.")
+total = of("first", "all")
+parts = {
+    "a": max(total["ridge+rnn"]["gain"], total["ridge+st-rnn"]["gain"]),
+    "b": total["ridge+st-rnn, two backbones"]["mean_J"] - total["ridge+st-rnn"]["mean_J"],
+    "c": -total["ridge, as many negatives as positives"]["gain"],
+}
+guess_part.reveal(max(parts, key=parts.get), "Judged by the gains in the first table.")
+print()
+for name, row in total.items():
+    if row["reference"] != name:
+        verdict = "above" if row["low"] > 0 else "below" if row["high"] < 0 else "not shown to differ from"
+        print(f"{name}: {verdict} {row['reference']}")
+claim("every gain lies in its interval", all(row["low"] <= row["gain"] <= row["high"] for row in stored["rows"]))
+claim("ridge: J of round 8 above round 1", total["ridge"]["J"][-1] - total["ridge"]["J"][0], low=0.2)
 
 # %% [markdown]
 # How to read them.
@@ -911,40 +896,34 @@ else:
 # The settings were turned on other clips, of the `val` stream: $\lambda$, and the number of background pixels.
 
 # %%
-if made:
-    turned = json.loads((RESULTS / "interactive_settings.json").read_text())["rows"]
-    studies = {}
-    for row in turned:
-        name, value = row["variant"].rsplit(", ", 1)
-        studies.setdefault(row["study"], {}).setdefault(name, []).append((float(value), row))
-    MEANING = {"lam": "lambda", "negatives": "background pixels for each of the object"}
-    fig = Figure((8.2, 2.8), dpi=100, layout="constrained")
-    for axes, (study, lines) in zip(fig.subplots(1, len(studies), sharey=True, squeeze=False).flat, studies.items(),
-                                    strict=True):  # fmt: skip
-        for i, (name, points) in enumerate(lines.items()):
-            x, y = zip(*((value, row["mean_J"]) for value, row in sorted(points, key=lambda p: p[0])), strict=True)
-            axes.plot(x, y, marker="os"[i % 2], ls=("-", "--")[i % 2], color=show.SERIES[i], ms=4, label=name)
-        axes.set(xscale="log", xlabel=MEANING.get(study, study), ylim=(0, None))
-        axes.spines[["top", "right"]].set_visible(False)
-    fig.axes[0].set_ylabel("J, mean over rounds")
-    fig.axes[0].legend(frameon=False, fontsize=8)
-    show.figure(
-        fig,
-        alt="Mean J over rounds against lambda, and against the number of background pixels for each of the object, on "
-        "logarithmic scales, for the ridge alone and with the spatio-temporal recurrence.",
-    )
-else:
-    print("The table has not been made yet.")
+turned = json.loads((RESULTS / "interactive_settings.json").read_text())["rows"]
+studies = {}
+for row in turned:
+    name, value = row["variant"].rsplit(", ", 1)
+    studies.setdefault(row["study"], {}).setdefault(name, []).append((float(value), row))
+MEANING = {"lam": "lambda", "negatives": "background pixels for each of the object"}
+fig = Figure((8.2, 2.8), dpi=100, layout="constrained")
+for axes, (study, lines) in zip(fig.subplots(1, len(studies), sharey=True, squeeze=False).flat, studies.items(),
+                                strict=True):  # fmt: skip
+    for i, (name, points) in enumerate(lines.items()):
+        x, y = zip(*((value, row["mean_J"]) for value, row in sorted(points, key=lambda p: p[0])), strict=True)
+        axes.plot(x, y, marker="os"[i % 2], ls=("-", "--")[i % 2], color=show.SERIES[i], ms=4, label=name)
+    axes.set(xscale="log", xlabel=MEANING.get(study, study), ylim=(0, None))
+    axes.spines[["top", "right"]].set_visible(False)
+fig.axes[0].set_ylabel("J, mean over rounds")
+fig.axes[0].legend(frameon=False, fontsize=8)
+show.figure(
+    fig,
+    alt="Mean J over rounds against lambda, and against the number of background pixels for each of the object, on "
+    "logarithmic scales, for the ridge alone and with the spatio-temporal recurrence.",
+)
 
 # %% tags=["nbval-check-output"]
-if made:
-    for study, lines in studies.items():
-        for name, points in lines.items():
-            best = max(points, key=lambda point: point[1]["mean_J"])
-            print(f"{MEANING.get(study, study)}, {name}: best at {best[0]:g}")
-    claim("settings: intervals hold their gains", all(row["low"] <= row["gain"] <= row["high"] for row in turned))
-else:
-    print("The table has not been made yet.")
+for study, lines in studies.items():
+    for name, points in lines.items():
+        best = max(points, key=lambda point: point[1]["mean_J"])
+        print(f"{MEANING.get(study, study)}, {name}: best at {best[0]:g}")
+claim("settings: intervals hold their gains", all(row["low"] <= row["gain"] <= row["high"] for row in turned))
 
 # %% [markdown]
 # > **Paper and code.** There is no code of S2, but its benchmark, `davisinteractive`, is public, and our robot and
