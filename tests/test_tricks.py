@@ -133,6 +133,7 @@ def test_they_can_be_benchmarked_and_other_weights_are_noticed(net):
         ("still++histogram@bin=4", {}, "no setting 'bin': it takes bins; all take flip and scales"),
         ("still++", {}, "a tracker without a name"),
         ("still", {"scales": "big"}, "write them as in 1/1.25"),
+        ("still", {"flip": "true++histogram"}, "come after @"),
         ("still", {"scales": [1, 0]}, "above 0"),
         ("still", {"scales": []}, "at least one"),
     ],

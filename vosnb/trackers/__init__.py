@@ -92,6 +92,8 @@ def make_tracker(name: str, flip: bool = False, scales: float | str | Sequence[f
     more of its own: "matching++matching@memory=first@short_side=160". flip, scales: tricks of
     `vosnb.trackers.tricks.Ensemble` that every tracker can use; several scales also as text, "1/1.25".
     """
+    if not isinstance(flip, bool):
+        raise ValueError(f"flip={flip!r} is neither true nor false; settings of one of several trackers come after @.")
     members = []
     for member in name.split("++"):
         kind, own = parse_tracker(member.replace("@", ":"))
