@@ -22,7 +22,7 @@ def in_miniature(monkeypatch, tmp_path):
     monkeypatch.setattr(loop, "CHECKPOINT_EVERY", 2)
     for module in (loop, dynamic_kernels):
         monkeypatch.setattr(module, "ROOT", tmp_path)
-    monkeypatch.setattr(dynamic_kernels, "ProcessPoolExecutor", InThisProcess)
+    monkeypatch.setattr(refinement, "ProcessPoolExecutor", InThisProcess)
 
 
 class InThisProcess:
@@ -43,7 +43,7 @@ def test_clips_are_drawn_once_and_kept_whole(monkeypatch):
     frames, masks = dynamic_kernels.clips(3, 2)
     assert frames.shape == (2, 8, 64, 64, 3) and masks.shape == (2, 8, 2, 64, 64) and masks.dtype == bool
     again, same = dynamic_kernels.clips(3, 2)
-    monkeypatch.setattr(dynamic_kernels, "draw_clip", None)
+    monkeypatch.setattr(dynamic_kernels, "draw_clips", None)
     np.testing.assert_array_equal(frames, again)
     np.testing.assert_array_equal(masks, same)
     np.testing.assert_array_equal(frames[1], refinement.draw_clip(3, 1)[0])

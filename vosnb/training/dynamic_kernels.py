@@ -7,14 +7,11 @@ the keys are trained already.
 """
 
 import json
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from vosnb.features import load_weights, save_weights, to_image
 from vosnb.methods.dynamic_kernels import KernelNet, ObjectFeatures
@@ -22,7 +19,7 @@ from vosnb.methods.losses import soft_mask_loss
 from vosnb.methods.matching import MatchingNet, Query, affinity, read_memory
 from vosnb.paths import ROOT, WEIGHTS
 from vosnb.training.loop import descend, fast_bfloat16, fit, prepare
-from vosnb.training.refinement import draw_clip
+from vosnb.training.refinement import draw_clips
 
 CLIPS = 400  # drawn once for each seed
 STATIC_SHARE, STATIC = 0.2, 3  # of the steps; frames of a pseudo-video
@@ -41,9 +38,7 @@ def clips(seed: int, count: int, workers: int = 2) -> tuple[np.ndarray, np.ndarr
     """Frames (n, 8, H, W, 3) uint8 and masks (n, 8, 2, H, W) bool; kept in build/training/."""
     kept = ROOT / "build" / "training" / f"kernel-clips-{seed}-{count}.npz"
     if not kept.exists():
-        with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            drawn = pool.map(partial(draw_clip, seed), range(count), chunksize=8)
-            frames, masks = map(np.stack, zip(*tqdm(drawn, "drawing clips", total=count), strict=True))
+        frames, masks = draw_clips(seed, count, workers)
         kept.parent.mkdir(parents=True, exist_ok=True)
         half_written = kept.with_suffix(".tmp.npz")
         np.savez(half_written, frames=frames, masks=np.packbits(masks, -1))

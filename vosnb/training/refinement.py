@@ -58,6 +58,14 @@ def draw_clip(seed: int, n: int, **knobs) -> tuple[np.ndarray, np.ndarray]:
     return np.ascontiguousarray(frames), np.ascontiguousarray(targets)
 
 
+def draw_clips(seed: int, count: int, workers: int = 2, **knobs) -> tuple[np.ndarray, np.ndarray]:
+    """Clips 0 .. count - 1 of `draw_clip`: frames (n, 8, H, W, 3) uint8 and masks (n, 8, 2, H, W) bool."""
+    with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        drawn = pool.map(partial(draw_clip, seed, **knobs), range(count), chunksize=8)
+        frames, masks = map(np.stack, zip(*tqdm(drawn, "drawing clips", total=count), strict=True))
+    return frames, masks
+
+
 def score_clip(features: TargetFeatures, encoder: Backbone, frames, masks, seed: int):
     """What target models learned on frame 0 say of all frames: (8, 2, h, w) float16."""
     x, scores = features(backbone_maps(encoder, to_image(frames, "cpu"))), []
@@ -82,13 +90,12 @@ def clips(seed: int, count: int, workers: int = 2) -> dict[str, np.ndarray]:
     key = repr((seed, count, SIZE, TARGET, AUGMENTED))
     if kept.exists() and (found := dict(np.load(kept))).pop("key") == key:
         return found
+    frames, masks = draw_clips(seed, count, workers)
+    encoder, features = backbone(), TargetFeatures()
+    cells = [features.together(backbone_maps(encoder, to_image(f, "cpu"))) for f in frames[:WHITENED_ON, :2]]
+    features.whiten.fit(torch.cat(cells).movedim(1, -1).flatten(0, -2))
+    score = partial(score_clip, features, encoder)
     with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        drawn = pool.map(partial(draw_clip, seed), range(count), chunksize=8)
-        frames, masks = map(np.stack, zip(*tqdm(drawn, "drawing clips", total=count), strict=True))
-        encoder, features = backbone(), TargetFeatures()
-        cells = [features.together(backbone_maps(encoder, to_image(f, "cpu"))) for f in frames[:WHITENED_ON, :2]]
-        features.whiten.fit(torch.cat(cells).movedim(1, -1).flatten(0, -2))
-        score = partial(score_clip, features, encoder)
         scores = np.stack(list(tqdm(pool.map(score, frames, masks, range(count)), "target models", total=count)))
     found = {"frames": frames, "masks": masks, "scores": scores}
     found |= {"mean": features.whiten.mean.numpy(), "matrix": features.whiten.matrix.numpy()}

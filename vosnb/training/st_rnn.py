@@ -6,14 +6,11 @@ object in them: one frame gives the anchors, the others the two pools. Loss: S2-
 features of length 3: free lengths let it fall without moving anything nearer to anything.
 """
 
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from tqdm import tqdm
 
 from vosnb.features import STRIDE, load_weights, save_weights, standardise, to_image
 from vosnb.methods.losses import metric_loss
@@ -21,7 +18,7 @@ from vosnb.methods.matching import MatchingNet
 from vosnb.methods.st_rnn import ContextNet
 from vosnb.paths import WEIGHTS
 from vosnb.training.loop import descend, fit, prepare
-from vosnb.training.refinement import draw_clip
+from vosnb.training.refinement import draw_clips
 
 CLIPS, TOGETHER = 500, 4  # clips drawn once; frames of a sample
 SAME_SPECIES = 0.5  # share of clips with look-alikes, which only context can tell apart
@@ -32,11 +29,7 @@ LENGTH = 3.0
 
 def clips(seed: int, count: int, workers: int = 2) -> tuple[np.ndarray, np.ndarray]:
     """Frames (n, 8, H, W, 3) uint8 in the order of time, or all backwards, and masks (n, 8, 2, H, W) of two objects."""
-    with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        draw = partial(draw_clip, seed, same_species=SAME_SPECIES)
-        drawn = pool.map(draw, range(count), chunksize=8)
-        frames, masks = map(np.stack, zip(*tqdm(drawn, "drawing clips", total=count), strict=True))
-    return frames, masks
+    return draw_clips(seed, count, workers, same_species=SAME_SPECIES)
 
 
 def batch_of(frames: np.ndarray, masks: np.ndarray, seed: int, step: int, batch: int):
