@@ -136,6 +136,11 @@ def test_background_alone_makes_everything_background(features, truth):
     assert not InteractiveSegmenter(features).add([stroke(truth, 1), Scribble(1, 0, [[0.1, 0.1]])][1:]).any()
 
 
+def test_an_object_without_a_scribble_is_nowhere(features, truth):
+    masks = InteractiveSegmenter(features).add([Scribble(0, 2, stroke(truth, 1).path)])
+    assert set(np.unique(masks)) == {0, 2}  # its class, 1, has no sample; not even at the border
+
+
 def test_an_object_that_joins_gets_a_class_of_its_own(clip, truth):
     tracker = make_tracker("ridge", device="cpu")
     tracker.start(clip.frames[0], np.where(truth[0] == 1, 1, 0))

@@ -255,14 +255,16 @@ class InteractiveSegmenter:
     def _masks(self, scores) -> np.ndarray:
         """The best class of each pixel, by scores(t) (C, H, W); solved for once."""
         self.W = [ridge.solve(self.lam).float() for ridge in self.ridges]
+        drawn = np.concatenate([labels for *_, labels in self._samples()])
+        self.absent = np.setdiff1d(np.arange(self.W[0].shape[1]), drawn)  # objects without a scribble, or any more
         return np.stack([scores(t).max(0).indices.byte().cpu().numpy() for t in range(len(self.clip.frames))])
 
     def _scores(self, t: int) -> torch.Tensor:
         """What each class scores in frame t, (C, H, W); nothing for objects without a scribble."""
         scores = sum(torch.einsum("dc,dhw->chw", W, X[t]) for W, X in zip(self.W, self.X, strict=True)) / len(self.X)
-        drawn = np.unique(np.concatenate([labels for *_, labels in self._samples()]))
-        scores[[c for c in range(len(scores)) if c not in drawn]] = -torch.inf
-        return F.interpolate(scores[None], self.clip.size, mode="bilinear", align_corners=False)[0]
+        scores = F.interpolate(scores[None], self.clip.size, mode="bilinear", align_corners=False)[0]
+        scores[self.absent] = -torch.inf  # not before: a weight of 0 at the border would make it NaN
+        return scores
 
 
 def at_pixels(X: torch.Tensor, y: np.ndarray, x: np.ndarray, size) -> torch.Tensor:
