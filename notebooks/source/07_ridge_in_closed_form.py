@@ -773,8 +773,16 @@ def ridge(X: torch.Tensor, Y: torch.Tensor, lam: float) -> torch.Tensor:
     check_lambda(lam)
     X, Y = X.double(), Y.double()
     if X.shape[1] < X.shape[0]:
-        return X @ solve_positive(X.T @ X, Y.T, lam)
-    return solve_positive(X @ X.T, X @ Y.T, lam)
+        return X @ solve_positive(gram(X.T), Y.T, lam)
+    return solve_positive(gram(X), X @ Y.T, lam)
+
+
+def gram(X: torch.Tensor) -> torch.Tensor:
+    """X X'. NumPy sees that both factors are the same and computes one triangle only; torch computes both."""
+    if X.device.type != "cpu" or X.requires_grad:
+        return X @ X.T
+    rows = X.numpy()
+    return torch.from_numpy(rows @ rows.T)
 
 
 # %% [markdown]
