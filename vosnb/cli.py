@@ -106,6 +106,14 @@ def bench(trackers, dataset, split, objects, file, limit, difficulties):
     click.echo(benchmark.table(results))
 
 
+def numbers(_, __, text: str | None) -> tuple[int, ...] | None:
+    """16/32/64/96 as (16, 32, 64, 96)."""
+    try:
+        return tuple(int(number) for number in text.split("/")) if text else None
+    except ValueError:
+        raise click.BadParameter(f"{text!r} are not numbers: write them as in 16/32/64/96.") from None
+
+
 @main.command()
 @click.argument("what", type=click.Choice(["matching", "refinement", "base-net", "st-rnn", "dynamic-kernels"]))
 @click.option("--steps", type=click.IntRange(1), help="Batches; default as for the shipped weights.")
@@ -115,15 +123,17 @@ def bench(trackers, dataset, split, objects, file, limit, difficulties):
 @click.option("--start-from", help="Weights to begin with: a name or a file.")
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="At the start of the schedule.")
 @click.option("--same-species", type=click.FloatRange(0, 1), help="Share of clips with look-alikes; default 0.125.")
+@click.option("--widths", callback=numbers, help="Channels of the encoders, as in 16/32/64/96; default 24/48/96/128.")
 @click.option("--kernels", type=click.Choice(["none", "global", "local", "both"]), help="A row of S3's table 2.")
 @click.option("--aspp", is_flag=True, default=None, help="Its last row: ASPP before the decoder.")
 def train(what, seed, resume, **given):
     """Train the weights of WHAT on generated clips.
 
-    --start-from, --learning-rate, --same-species are for `matching` alone, --kernels, --aspp for `dynamic-kernels`.
+    --start-from, --learning-rate, --same-species, --widths are for `matching` alone, --kernels, --aspp for
+    `dynamic-kernels`.
     """
     given = {name: value for name, value in given.items() if value is not None}
-    owner = dict.fromkeys(("start_from", "learning_rate", "same_species"), "matching")
+    owner = dict.fromkeys(("start_from", "learning_rate", "same_species", "widths"), "matching")
     owner |= dict.fromkeys(("kernels", "aspp"), "dynamic-kernels")
     if foreign := [name for name in given if owner.get(name, what) != what]:
         option = foreign[0].replace("_", "-")

@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 import torch
 
-from vosnb.features import load_weights, save_weights, to_image
+from vosnb.features import save_weights, to_image
 from vosnb.methods.dynamic_kernels import KernelNet, ObjectFeatures
 from vosnb.methods.losses import soft_mask_loss
-from vosnb.methods.matching import MatchingNet, Query, affinity, read_memory
+from vosnb.methods.matching import Query, affinity, load_matching_net, read_memory
 from vosnb.paths import ROOT, WEIGHTS
 from vosnb.training.loop import descend, fast_bfloat16, fit, prepare
 from vosnb.training.refinement import draw_clips
@@ -133,7 +133,8 @@ def train(
     out = Path(out or WEIGHTS / f"{name_of(kernels, aspp)}.safetensors")
     device = prepare(seed, device)
     frames, masks = clips(seed, count)
-    net = KernelNet(KERNELS[kernels], aspp).begin_as(load_weights(MatchingNet(), start_from))
+    matcher = load_matching_net(start_from)
+    net = KernelNet(KERNELS[kernels], aspp, widths=matcher.widths).begin_as(matcher)
     net.to(device, memory_format=torch.channels_last).eval()  # few frames, alike: normalised by what is known of many
     learned = dict(net.named_parameters())
     new = [learned.pop(name) for name in list(learned) if name.startswith(("generator.", "aspp."))]
