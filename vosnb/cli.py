@@ -115,7 +115,7 @@ def numbers(_, __, text: str | None) -> tuple[int, ...] | None:
 
 
 @main.command()
-@click.argument("what", type=click.Choice(["matching", "refinement", "base-net", "st-rnn", "dynamic-kernels"]))
+@click.argument("what", type=click.Choice(["matching", "refinement", "base-net", "st-rnn", "dynamic-kernels", "meta"]))
 @click.option("--steps", type=click.IntRange(1), help="Batches; default as for the shipped weights.")
 @click.option("--out", type=click.Path(path_type=Path), help="Weights file; default the shipped one.")
 @click.option("--seed", type=int, default=0, show_default=True)
@@ -126,24 +126,36 @@ def numbers(_, __, text: str | None) -> tuple[int, ...] | None:
 @click.option("--widths", callback=numbers, help="Channels of the encoders, as in 16/32/64/96; default 24/48/96/128.")
 @click.option("--kernels", type=click.Choice(["none", "global", "local", "both"]), help="A row of S3's table 2.")
 @click.option("--aspp", is_flag=True, default=None, help="Its last row: ASPP before the decoder.")
+@click.option("--learn", type=click.Choice(["parent", "one", "layer", "neuron"]), help="A row of S4's table 1.")
+@click.option("--norm", type=click.Choice(["group", "batch"]), help="Normalisation of the segmenter.")
+@click.option("--loss", type=click.Choice(["cross-entropy", "lovasz"]), help="Of training and fine-tuning.")
+@click.option("--order", type=click.Choice(["first", "second"]), help="Of the gradient through the steps.")
+@click.option("--tasks", type=click.Choice(["single", "all"]), help="Objects of a clip: each a task, or all one.")
 def train(what, seed, resume, **given):
     """Train the weights of WHAT on generated clips.
 
-    --start-from, --learning-rate, --same-species, --widths are for `matching` alone, --kernels, --aspp for
-    `dynamic-kernels`.
+    --start-from is for `matching` and `meta`; --learning-rate, --same-species, --widths for `matching` alone;
+    --kernels, --aspp for `dynamic-kernels`; --learn, --norm, --loss, --order, --tasks for `meta`.
     """
     given = {name: value for name, value in given.items() if value is not None}
-    owner = dict.fromkeys(("start_from", "learning_rate", "same_species", "widths"), "matching")
-    owner |= dict.fromkeys(("kernels", "aspp"), "dynamic-kernels")
-    if foreign := [name for name in given if owner.get(name, what) != what]:
-        option = foreign[0].replace("_", "-")
-        raise click.UsageError(f"--{option} is for `vosnb train {owner[foreign[0]]}` alone: leave it out.")
+    owners = {"start_from": ("matching", "meta")}
+    owners |= dict.fromkeys(("learning_rate", "same_species", "widths"), ("matching",))
+    owners |= dict.fromkeys(("kernels", "aspp"), ("dynamic-kernels",))
+    owners |= dict.fromkeys(("learn", "norm", "loss", "order", "tasks"), ("meta",))
+    if foreign := [name for name in given if what not in owners.get(name, (what,))]:
+        option, owner = (
+            foreign[0].replace("_", "-"),
+            " and ".join(f"`vosnb train {name}`" for name in owners[foreign[0]]),
+        )
+        raise click.UsageError(f"--{option} is for {owner} alone: leave it out.")
     if what == "matching":
         from vosnb.training.matching import train
     elif what == "st-rnn":
         from vosnb.training.st_rnn import train
     elif what == "dynamic-kernels":
         from vosnb.training.dynamic_kernels import train
+    elif what == "meta":
+        from vosnb.training.meta import train
     else:
         from vosnb.training import refinement
 

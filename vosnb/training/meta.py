@@ -1,0 +1,164 @@
+"""How the weights of S4's fully convolutional trackers are made: `vosnb train meta`, one row of its table 1 a run.
+
+"parent" trains the net in the ordinary way to find what is labelled in training clips, every object; all other rows
+learn a start, and rates, for five steps on one frame (S4 section 4.2: first order, four tasks at a time, RAdam).
+"""
+
+import json
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch.func import functional_call
+
+from vosnb.features import save_weights
+from vosnb.methods.meta import PER, MetaLearner, Task, TaskSet, learning_rates, load_learner
+from vosnb.methods.one_shot import OneShotNet, spatial_transforms
+from vosnb.paths import WEIGHTS
+from vosnb.training.dynamic_kernels import clips
+from vosnb.training.loop import fit, prepare
+
+SIZE = 96  # pixels; clips are drawn larger and shrunk
+CLIPS = 400
+T, TASKS, TESTS = 5, 4, 2  # steps inside; tasks of a step outside; test frames of a task
+FIRST_RATE, JITTER = 0.05, 0.5  # what the rates begin with
+START_RATE, RATES_RATE, DECAY = 1e-3, 2e-3, 1e-3  # of RAdam
+PARENT_RATE, PARENT_BATCH = 2e-3, 8
+STEPS = {"parent": 2600, "meta": 900}  # six minutes on one core each
+ORDERS = ("first", "second")
+SPLITS = ("single", "all")
+
+
+def name_of(learn: str, norm: str, loss: str, order: str, tasks: str) -> str:
+    """The weights of a row: "one-shot", and what is not as in the default."""
+    default = {"neuron", "group", "cross-entropy", "first", "single"}
+    return "-".join(["one-shot", *(part for part in (learn, norm, loss, order, tasks) if part not in default)])
+
+
+def shrunk(frames: np.ndarray, masks: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Clips (N, T, H, W, 3) uint8 and their masks (N, T, K, H, W) bool at size x size; half a pixel counts."""
+
+    def resize(x: np.ndarray) -> np.ndarray:
+        flat = [cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA) for image in x.reshape(-1, *x.shape[-3:])]
+        return np.stack(flat).reshape(*x.shape[:-3], size, size, -1)
+
+    return resize(frames), resize(255 * masks[..., None].astype(np.uint8))[..., 0] > 127
+
+
+def recoloured(images: torch.Tensor, r: np.random.Generator) -> torch.Tensor:
+    """Each image (B, 3, H, W) of network input with another contrast and another brightness of each channel."""
+    gain, offset = r.uniform(0.8, 1.2, (len(images), 1, 1, 1)), r.normal(0, 0.15, (len(images), 3, 1, 1))
+    return images * images.new_tensor(gain) + images.new_tensor(offset)
+
+
+def augment(images: torch.Tensor, masks: torch.Tensor, r: np.random.Generator):
+    """Each frame (B, 3, H, W) and mask (B, 1, H, W) in its own way: moved, and recoloured."""
+    images, masks = spatial_transforms(images, masks, r)
+    return recoloured(images, r), masks
+
+
+def tasks_of(found: TaskSet, seed: int, step: int, count: int, tests: int) -> list[Task]:
+    """A step's tasks. In two of five, the colour channels of all frames are swapped: other creatures."""
+    r = np.random.default_rng([seed, 6, step])
+    tasks = []
+    for i in r.integers(len(found), size=count):
+        task = found.draw(i, r, augment, tests)
+        swap = r.permutation(3) if r.random() < 0.4 else np.arange(3)
+        tasks.append(task._replace(train_images=task.train_images[:, swap], test_images=task.test_images[:, swap]))
+    return tasks
+
+
+def segmentation_loss(net: OneShotNet, images: torch.Tensor, masks: torch.Tensor, theta: dict, t: int = 0):
+    """L_seg of the network with the parameters theta, as `meta.fine_tune` asks for it."""
+    return net.loss(functional_call(net, theta, (images,)), masks)
+
+
+def train(
+    learn: str = "neuron",
+    norm: str = "group",
+    loss: str = "cross-entropy",
+    order: str = "first",
+    tasks: str = "single",
+    steps: int | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    resume: bool = False,
+    device: str | torch.device | None = None,
+    count: int = CLIPS,
+    start_from: str | Path | None = None,
+) -> Path:
+    """Train a row of table 1 and write its weights, by default those that are called like the row.
+
+    learn: "parent", the net alone and in the ordinary way; else a start and rates: "one", "layer" or "neuron".
+    norm, loss: of `OneShotNet`. order: of the gradient through the steps. tasks: "single" objects, or "all" of a clip
+    as one: the split broken, so that memorising pays. count: of clips. start_from: weights of a parent to begin with;
+    batch normalisation needs one, for its averages.
+    Raises FileNotFoundError when there is nothing to resume, ValueError for settings that do not exist.
+    """
+    for value, known in ((learn, ("parent", *PER)), (order, ORDERS), (tasks, SPLITS)):
+        if value not in known:
+            raise ValueError(f"{value!r} is unknown: choose from {', '.join(known)}.")
+    if norm == "batch" and learn != "parent" and start_from is None:
+        raise ValueError("batch normalisation is frozen in fine-tuning: begin with a parent's averages (start_from).")
+    name, parent = name_of(learn, norm, loss, order, tasks), learn == "parent"
+    out = Path(out or WEIGHTS / f"{name}.safetensors")
+    steps = steps or STEPS["parent" if parent else "meta"]
+    device = prepare(seed, device)
+    found = TaskSet(*shrunk(*clips(seed, count), SIZE), together=parent or tasks == "all")
+    net = OneShotNet(norm, loss)
+    if start_from is not None:
+        net = load_learner(net, start_from).net
+    net.to(device).train(parent)
+    rates = (
+        {}
+        if parent
+        else learning_rates(dict(net.named_parameters()), learn, FIRST_RATE, JITTER, np.random.default_rng([seed, 7]))
+    )
+    learner = MetaLearner(net, rates)
+    if parent:
+        optimizer = torch.optim.Adam(net.parameters(), PARENT_RATE)
+    else:
+        optimizer = torch.optim.RAdam(learner.groups(START_RATE, RATES_RATE, DECAY), decoupled_weight_decay=True)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: 1 - i / (steps + 1) if parent else 1.0)
+
+    def batches(done: int) -> Iterator[tuple[list[Task]]]:
+        drawn = (PARENT_BATCH // 2, 1) if parent else (TASKS, TESTS)
+        return ((tasks_of(found, seed, step, *drawn),) for step in range(done, steps))
+
+    def step(batch: list[Task]) -> float:
+        batch = [Task(*(x.to(device) for x in task)) for task in batch]
+        optimizer.zero_grad()
+        if parent:
+            images = torch.cat([x for task in batch for x in (task.train_images, task.test_images)])
+            value = net.loss(net(images), torch.cat([x for task in batch for x in (task.train_masks, task.test_masks)]))
+            value.backward()
+            total = value.item()
+        else:
+            total = 0.0
+            for task in batch:
+                inside = partial(segmentation_loss, net, task.train_images, task.train_masks)
+                outside = partial(segmentation_loss, net, task.test_images, task.test_masks)
+                value = learner.test_loss(inside, outside, T, order) / len(batch)
+                value.backward()
+                total += value.item()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimizer.step()
+        learner.clamp()
+        schedule.step()
+        return total
+
+    minutes = fit(
+        out.stem, {"learner": learner, "optimizer": optimizer, "schedule": schedule}, batches, step, steps, resume
+    )
+    card = {
+        "network": "OneShotNet",
+        "settings": json.dumps(net.settings),
+        "learn": learn,
+        "order": order,
+        "tasks": tasks,
+    }
+    save_weights(learner, out, **card, seed=seed, steps=steps, minutes=f"{minutes:.1f}")
+    return out
