@@ -11,5 +11,7 @@ ORACLES = Path(__file__).parent / "oracles"
 
 @pytest.fixture
 def oracle():
-    """oracle(name): {key: tensor} of what the authors' own code answered, or an independent evaluation."""
-    return lambda name: {k: torch.as_tensor(v) for k, v in np.load(ORACLES / f"{name}.npz").items()}
+    """oracle(name): {key: tensor} of what the authors' own code answered, or an independent evaluation; no texts."""
+    return lambda name: {
+        k: torch.as_tensor(v) for k, v in np.load(ORACLES / f"{name}.npz").items() if v.dtype.kind != "U"
+    }
