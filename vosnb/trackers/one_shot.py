@@ -1,0 +1,139 @@
+"""Fine-tuning a network to each object's first frame, in few steps (S4; lessons 11 and 12)."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch.func import functional_call
+
+from vosnb.methods.meta import MetaLearner, Tensors, fine_tune
+from vosnb.methods.one_shot import load_one_shot, merge_maximum, spatial_transforms
+from vosnb.trackers.base import NetworkTracker, resize
+
+
+@dataclass
+class Followed:
+    """One object, and the network that knows it."""
+
+    image: torch.Tensor  # (1, 3, h, w), the frame that it was given on, and
+    mask: torch.Tensor  # (1, 1, h, w), its mask there
+    first: Tensors  # theta^T, tuned to that frame alone
+    theta: Tensors  # what it is segmented with now
+    recent: list[tuple[torch.Tensor, torch.Tensor]] = field(default_factory=list)  # later frames, and answers to them
+    seen: int = 0  # later frames
+
+
+class OneShotTracker(NetworkTracker):
+    """What one-shot trackers share: a network tuned to each object by itself, and now and then to its own answers.
+
+    learner: start and rates; or weights, the name or file of them. steps: T. rate: one for all parameters, None for the
+    learned ones. transforms: images of a step, each the first frame turned and scaled at random; 0: itself.
+    online: whether, after every `every` frames, the network goes back to where the first frame had left it, and from
+        there takes `adapt_steps` on that frame and the `recent` last ones with the answers to them (S4 section 3.3).
+    seed: of what is drawn at random. The other settings: `NetworkTracker`.
+    """
+
+    WEIGHTS = "one-shot"
+
+    def __init__(
+        self,
+        steps: int = 10,
+        rate: float | None = None,
+        transforms: int = 0,
+        online: bool = False,
+        every: int = 5,
+        adapt_steps: int = 10,
+        recent: int = 4,
+        learner: MetaLearner | None = None,
+        weights: str | None = None,
+        seed: int = 0,
+        short_side: int = 96,
+        device: str | torch.device | None = None,
+    ):
+        super().__init__(short_side, device)
+        if min(steps, transforms, adapt_steps) < 0 or every < 1 or recent < 1:
+            raise ValueError(
+                f"steps={steps}, transforms={transforms}, adapt_steps={adapt_steps} must not be negative, and "
+                f"every={every}, recent={recent} be at least 1."
+            )
+        learner = learner or self._load(weights or self.WEIGHTS)
+        if rate is None and not learner.rates:
+            raise ValueError("no rates were learned with these weights: give one, as in rate=0.1.")
+        self.net = learner.net.to(self.device).eval()
+        self.start_from = {name: x.detach() for name, x in learner.theta.items()}
+        rates = learner.rates if rate is None else dict.fromkeys(self.start_from, torch.tensor(rate))
+        self.rates = {name: x.detach().to(self.device) for name, x in rates.items()}
+        self.steps, self.transforms, self.seed = steps, transforms, seed
+        self.online, self.every, self.adapt_steps, self.recent = online, every, adapt_steps, recent
+
+    def _load(self, weights: str) -> MetaLearner:
+        raise NotImplementedError
+
+    def _loss(self, images: torch.Tensor, masks: torch.Tensor, theta: Tensors) -> torch.Tensor:
+        """L_seg of the network with parameters theta: images (B, 3, h, w), masks (B, 1, h, w)."""
+        raise NotImplementedError
+
+    def _probability(self, image: torch.Tensor, object: Followed) -> torch.Tensor:
+        """Where the object is in the next frame (1, 3, h, w): (h, w) in 0..1."""
+        raise NotImplementedError
+
+    def _reset(self):
+        self.followed: list[Followed] = []
+
+    def _add(self, frame, mask, ids):
+        image = self._fit(frame)
+        for m in self._fit_masks(mask, ids, image.shape[-2:]):
+            self._follow(image, m[None])
+
+    def _follow(self, image: torch.Tensor, mask: torch.Tensor) -> None:
+        """A new object: its network, tuned to the first frame."""
+        r = np.random.default_rng([self.seed, len(self.followed)])
+        repeated = [x.expand(self.transforms, -1, -1, -1) for x in (image, mask)]
+
+        def loss(theta: Tensors, t: int) -> torch.Tensor:
+            return self._loss(*(spatial_transforms(*repeated, r) if self.transforms else (image, mask)), theta)
+
+        tuned = fine_tune(loss, self.start_from, self.rates, self.steps)
+        self.followed.append(Followed(image, mask, tuned, tuned))
+
+    def _step(self, frame):
+        image = self._fit(frame)
+        together = merge_maximum(torch.stack([self._probability(image, object) for object in self.followed]))
+        if self.online:
+            winner = together.argmax(0)
+            for k, object in enumerate(self.followed, 1):
+                self._remember(object, image, (winner == k)[None, None].float())
+        return resize(together[None], frame.shape[:2])[0]
+
+    def _remember(self, object: Followed, image: torch.Tensor, mask: torch.Tensor) -> None:
+        """A frame and the answer to it, for the next adaptation; nothing is learned from an empty one."""
+        object.seen += 1
+        if mask.any():
+            object.recent = [*object.recent, (image, mask)][-self.recent :]
+        if object.seen % self.every == 0 and object.recent:
+            images, masks = (torch.cat(x) for x in zip((object.image, object.mask), *object.recent, strict=True))
+            object.theta = fine_tune(
+                lambda theta, t: self._loss(images, masks, theta), object.first, self.rates, self.adapt_steps
+            )
+
+
+class ConvolutionalTracker(OneShotTracker):
+    """`one-shot`: the fully convolutional net, from a start and with rates that were learned for ten steps or so."""
+
+    def _load(self, weights):
+        return load_one_shot(weights)
+
+    def _loss(self, images, masks, theta):
+        return self.net.loss(functional_call(self.net, theta, (images,)), masks)
+
+    def _probability(self, image, object):
+        return torch.sigmoid(functional_call(self.net, object.theta, (image,)))[0, 0]
+
+
+class FinetunedParentTracker(ConvolutionalTracker):
+    """`parent+finetune`: the same net, trained in the ordinary way, and one rate for all of it, found by search."""
+
+    WEIGHTS = "one-shot-parent"
+
+    def __init__(self, rate: float | None = 0.1, **one_shot):
+        super().__init__(rate=rate, **one_shot)
