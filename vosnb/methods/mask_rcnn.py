@@ -13,21 +13,23 @@ frame of 128 x 128 takes some hundredths of a second. Boxes are (..., 4): left, 
 import json
 import math
 from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vosnb.features import load_weights, weights_card
+from vosnb.features import weights_card
 from vosnb.methods.losses import lovasz_hinge
+from vosnb.methods.meta import MetaLearner, load_learner
+from vosnb.methods.one_shot import LOSSES, NORMS, normalisation
 
 STRIDES = (4, 8, 16)
 RATIOS = (0.5, 1.0, 2.0)  # height to width of anchors
 ANCHOR = 5  # side of a square anchor, in cells: 20, 40 and 80 pixels
 DELTA_SCALE = (10.0, 10.0, 5.0, 5.0)  # brings the moves of boxes to about unit spread
 NOTHING = -10.0  # the logit where there is no object
-NORMS, MASK_LOSSES = ("group", "batch"), ("cross-entropy", "lovasz")
 
 
 # ------------------------------------------------------------------------------------------------------- boxes
@@ -141,7 +143,7 @@ def roi_align(maps: torch.Tensor, boxes: torch.Tensor, out: int, stride: float, 
     Each box is divided into out x out bins; a bin is the mean of samples x samples points, read bilinearly at exactly
     where they are. That is linear, and the rows and columns do not depend on each other: two matrix products.
     """
-    share = (torch.arange(out * samples, device=boxes.device) + 0.5) / (out * samples)
+    share = (torch.arange(out * samples, device=boxes.device, dtype=boxes.dtype) + 0.5) / (out * samples)
     weights = []
     for low, high, cells in ((1, 3, maps.shape[2]), (0, 2, maps.shape[3])):
         points = boxes[..., low, None] + share * (boxes[..., high] - boxes[..., low])[..., None]
@@ -180,29 +182,27 @@ class Detections(NamedTuple):
 def block(inputs: int, outputs: int, norm: str, stride: int = 1) -> nn.Sequential:
     """A 3x3 convolution, normalised, and a ReLU."""
     conv = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
-    normalised = nn.GroupNorm(8, outputs) if norm == "group" else nn.BatchNorm2d(outputs)
-    return nn.Sequential(conv, normalised, nn.ReLU(inplace=True))
+    return nn.Sequential(conv, normalisation(norm, outputs), nn.ReLU(inplace=True))
 
 
 class MaskRCNN(nn.Module):
     """Image (B, 3, H, W) -> the best detection of each, or with true masks, the loss.
 
-    norm: "group" can be fine-tuned on one frame, "batch" needs many (S4 section 3.1). mask_loss: "cross-entropy" or
-    "lovasz" (the hinge of each region, as in S4's code; the paper says Lovasz-Softmax). proposals: P.
-    Raises ValueError for a norm or a loss that it does not know.
+    norm: "group" can be fine-tuned on one frame, "batch" keeps the averages of its training (S4 section 3.1). loss: of
+    masks, "cross-entropy" or "lovasz" (the hinge of each region, as in S4's code; the paper says Lovasz-Softmax).
+    proposals: P. Raises ValueError for a norm or a loss that it does not know.
     """
 
     COPIES, REGIONS = 8, 8  # of true boxes among the proposals that are learned from; M, for each image
     CANDIDATES = 100  # anchors that enter the suppression
     SHAKEN = 0.15  # how far sides of copies move, as share of width or height
 
-    def __init__(self, norm="group", mask_loss="lovasz", proposals=24, widths=(16, 32, 48, 64), channels=48, hidden=32):
+    def __init__(self, norm="group", loss="lovasz", proposals=24, widths=(16, 32, 48, 64), channels=48, hidden=32):
         super().__init__()
-        for value, known in ((norm, NORMS), (mask_loss, MASK_LOSSES)):
-            if value not in known:
-                raise ValueError(f"{value!r} is unknown to Mask R-CNN: choose from {', '.join(known)}.")
-        self.settings = {"norm": norm, "mask_loss": mask_loss, "proposals": proposals}
-        self.mask_loss, self.proposals = mask_loss, proposals
+        if norm not in NORMS or loss not in LOSSES:
+            raise ValueError(f"norm={norm!r}, loss={loss!r}: choose from {', '.join(NORMS)}; {', '.join(LOSSES)}.")
+        self.settings = {"norm": norm, "loss": loss, "proposals": proposals}
+        self.proposals = proposals
         self.stem = block(3, widths[0], norm, 2)
         self.stages = nn.ModuleList(
             nn.Sequential(block(a, b, norm, 2), block(b, b, norm)) for a, b in zip(widths, widths[1:], strict=False)
@@ -292,13 +292,10 @@ class MaskRCNN(nn.Module):
     def losses(self, images: torch.Tensor, masks: torch.Tensor, generator=None) -> dict[str, torch.Tensor]:
         """L_RPN, L_box and L_mask of images (B, 3, H, W) and the masks of their objects (B, K, H, W), soft, in 0..1.
 
-        Images with fewer than K objects have empty masks. Raises ValueError when one has none at all.
+        Images with fewer than K objects, or none, have empty masks: there, nothing is to be found.
         """
         generator = generator or torch.Generator().manual_seed(0)
         masks, true = masks.float(), boxes_of(masks)
-        there = area(true) > 0
-        if not there.any(1).all():
-            raise ValueError("an image shows no object: Mask R-CNN learns from frames that show at least one.")
         maps = self.pyramid(images)
         anchors, logits, moves = self.score_anchors(maps)
 
@@ -310,31 +307,34 @@ class MaskRCNN(nn.Module):
         losses = {"rpn": balanced(logits, positive, best < 0.35) + move_loss(moves, target, positive)}
 
         proposals = self.propose(anchors, logits, moves, images.shape[-2:])
-        boxes = torch.cat([proposals, self.copies(true, there, images.shape[-2:], generator)], 1)
+        boxes = torch.cat([proposals, self.copies(true, images.shape[-2:], generator)], 1)
         best, which = box_iou(boxes, true).max(-1)
         logits, moves = self.judge(maps, boxes)
         target = encode(boxes, pick(true, which))
-        losses["box"] = balanced(logits, best >= 0.5, best < 0.5) + move_loss(moves, target, best >= 0.5)
+        negative = (best < 0.5) & (area(boxes) > 0)
+        losses["box"] = balanced(logits, best >= 0.5, negative) + move_loss(moves, target, best >= 0.5)
 
         best, regions = best.topk(self.REGIONS, 1)
         boxes, which = pick(boxes, regions), which.gather(1, regions)
         drawn = self.draw(maps, boxes)[best >= 0.5]
         target = roi_align(masks, boxes, drawn.shape[-1], 1)  # of all objects
         target = target[best >= 0.5][torch.arange(len(drawn)), which[best >= 0.5]]
-        if self.mask_loss == "lovasz":
+        if not len(drawn):
+            losses["mask"] = drawn.sum()
+        elif self.settings["loss"] == "lovasz":
             losses["mask"] = lovasz_hinge(drawn, target, per_image=True)
         else:
             losses["mask"] = F.binary_cross_entropy_with_logits(drawn, target)
         return losses
 
-    def copies(self, true: torch.Tensor, there: torch.Tensor, size, generator: torch.Generator) -> torch.Tensor:
-        """True boxes (B, K, 4) of objects that are there (B, K), in turn, as (B, COPIES, 4): exact, then shaken.
+    def copies(self, true: torch.Tensor, size, generator: torch.Generator) -> torch.Tensor:
+        """True boxes (B, K, 4) of objects that are there, in turn, as (B, COPIES, 4): exact, then shaken.
 
-        Proposals to learn from while the network makes none that are of use.
+        Proposals to learn from while the network makes none that are of use. Empty where there is no object.
         """
-        turn = torch.arange(self.COPIES, device=true.device)
-        count = there.sum(1, keepdim=True)
-        order = (~there).int().argsort(dim=1, stable=True).gather(1, turn % count)
+        turn, absent = torch.arange(self.COPIES, device=true.device), area(true) == 0
+        count = (~absent).sum(1, keepdim=True).clamp_min(1)
+        order = absent.int().argsort(dim=1, stable=True).gather(1, turn % count)
         share = (2 * torch.rand(len(true), self.COPIES, 4, generator=generator) - 1).to(true.device) * self.SHAKEN
         return clip_boxes(move_sides(pick(true, order), share * (turn >= count)[..., None]), size)
 
@@ -356,6 +356,12 @@ def move_loss(moves: torch.Tensor, target: torch.Tensor, positive: torch.Tensor)
     return (loss * positive).sum() / positive.sum().clamp_min(1)
 
 
-def load_mask_rcnn(name) -> MaskRCNN:
-    """The network of shipped weights or of a file, with the settings that it was made with."""
-    return load_weights(MaskRCNN(**json.loads(weights_card(name)["settings"])), name)
+def load_mask_rcnn(name: str | Path) -> MetaLearner:
+    """A `MaskRCNN` with the weights of this name (or file), and the rates learned with it.
+
+    Raises FileNotFoundError when there is no such file and ValueError when it belongs to another network.
+    """
+    card = weights_card(name)
+    if card.get("network") != MaskRCNN.__name__:
+        raise ValueError(f"{name} are no weights of a MaskRCNN: make some with `vosnb train e-osvos`.")
+    return load_learner(MaskRCNN(**json.loads(card["settings"])), name)

@@ -1,0 +1,159 @@
+"""How `e-osvos.safetensors` is made: `vosnb train e-osvos`, Mask R-CNN, first trained and then meta-trained (S4).
+
+Parent: an ordinary training, in which every object of a generated clip is one to be found. Then tasks of one object
+each: five steps of fine-tuning on one frame, after which two other frames are to be right (equation (4)); what changes
+is where the steps begin and how long each neuron's are. The parent finds everything, the steps make it forget all but
+one object.
+"""
+
+import json
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.func import functional_call
+from tqdm import tqdm
+
+from vosnb import creatures
+from vosnb.features import save_weights, to_image
+from vosnb.methods.mask_rcnn import MaskRCNN, load_mask_rcnn
+from vosnb.methods.meta import MetaLearner, Task, TaskSet, learning_rates
+from vosnb.paths import ROOT, WEIGHTS
+from vosnb.training.loop import descend, fit, prepare
+from vosnb.training.meta import DECAY, JITTER, RATES_RATE, START_RATE, TESTS, T, tasks_of
+
+SIZE, CLIPS = 128, 500
+FRAMES, DRAWN = 24, 8  # a clip has 24 frames, of which eight are drawn
+OBJECTS = 4  # at most, in a clip of the training mixture
+PARENT_RATE = 2e-3
+TASKS = 4
+FIRST_RATE = 0.01  # what the rates begin with; the loss has three parts, and moves faster than the U-Net's
+
+
+def draw_clip(seed: int, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Clip n: frames (8, H, W, 3) uint8 and the index masks of all its objects (8, H, W) uint8."""
+    r = np.random.default_rng([seed, 6, n])
+    times = sorted(r.choice(FRAMES, DRAWN, replace=False).tolist())
+    clip = creatures.generate(int(r.integers(2**31)), "train", "train", (SIZE, SIZE), FRAMES, times=times)
+    return np.stack(list(clip.frames)), np.stack(list(clip.masks))
+
+
+def clips(seed: int, count: int, workers: int = 2) -> tuple[np.ndarray, np.ndarray]:
+    """Frames (n, 8, H, W, 3) uint8 and masks (n, 8, 4, H, W) bool, one for each object; kept in build/training/."""
+    kept = ROOT / "build" / "training" / f"e-osvos-clips-{seed}-{count}.npz"
+    if not kept.exists():
+        with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            drawn = pool.map(partial(draw_clip, seed), range(count), chunksize=8)
+            frames, masks = map(np.stack, zip(*tqdm(drawn, "drawing clips", total=count), strict=True))
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        half_written = kept.with_suffix(".tmp.npz")
+        np.savez(half_written, frames=frames, masks=masks)
+        half_written.replace(kept)
+    found = np.load(kept)
+    return found["frames"], found["masks"][:, :, None] == np.arange(1, OBJECTS + 1, dtype=np.uint8)[:, None, None]
+
+
+def batch_of(frames: np.ndarray, masks: np.ndarray, shown: np.ndarray, seed: int, step: int, batch: int):
+    """Frames (B, H, W, 3) uint8 and masks (B, K, H, W) bool, mirrored at random; shown (n, 2): those with an object."""
+    r = np.random.default_rng([seed, 7, step])
+    parts = []
+    for n, t in r.choice(shown, batch, replace=False):
+        flip = slice(None, None, r.choice([-1, 1]))
+        parts.append((frames[n, t][:, flip], masks[n, t][..., flip]))
+    return tuple(np.stack(part) for part in zip(*parts, strict=True))
+
+
+def train_parent(net, frames, masks, name, steps, batch, seed, resume, device) -> float:
+    """Train a Mask R-CNN to find every object; returns the minutes it took."""
+    shown = np.argwhere((masks.sum((-2, -1)) > 100).any(-1))
+    optimizer = torch.optim.AdamW(net.parameters(), PARENT_RATE, weight_decay=1e-3)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: min(1.0, (i + 1) / 100) * (1 - i / (steps + 1)))
+    generator = torch.Generator()
+
+    def batches(done: int):
+        return ((step, *batch_of(frames, masks, shown, seed, step, batch)) for step in range(done, steps))
+
+    def learn(step: int, images: np.ndarray, truth: np.ndarray) -> float:
+        generator.manual_seed(step)
+        loss = net(to_image(images, device), torch.from_numpy(truth).to(device), generator)
+        return descend(loss, net, optimizer, schedule)
+
+    net.train()
+    return fit(name, {"net": net, "optimizer": optimizer, "schedule": schedule}, batches, learn, steps, resume)
+
+
+def rcnn_loss(net: MaskRCNN, images, masks, seed: int, theta: dict, t: int = 0) -> torch.Tensor:
+    """L_seg of the network with the parameters theta, as `meta.fine_tune` asks for it; the seed shakes true boxes."""
+    return functional_call(net, theta, (images, masks, torch.Generator().manual_seed(1000 * seed + t)))
+
+
+def meta_train(learner: MetaLearner, found: TaskSet, name, steps, seed, resume, device) -> float:
+    """Learn where to start and how fast to learn, to first order; returns the minutes it took."""
+    groups = learner.groups(START_RATE, RATES_RATE, DECAY)
+    optimizer = torch.optim.RAdam(groups, decoupled_weight_decay=True)
+    net = learner.net.eval()
+
+    def batches(done: int):
+        return ((step, tasks_of(found, seed, step, TASKS, TESTS)) for step in range(done, steps))
+
+    def learn(step: int, tasks: list[Task]) -> float:
+        optimizer.zero_grad()
+        total = 0.0
+        for task in tasks:
+            task = Task(*(x.to(device) for x in task))
+            inside = partial(rcnn_loss, net, task.train_images, task.train_masks, step)
+            outside = partial(rcnn_loss, net, task.test_images, task.test_masks, step)
+            loss = learner.test_loss(inside, outside, T) / len(tasks)
+            loss.backward()
+            total += loss.item()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimizer.step()
+        learner.clamp()
+        return total
+
+    return fit(name, {"learner": learner, "optimizer": optimizer}, batches, learn, steps, resume)
+
+
+def train(
+    steps: int = 450,
+    parent_steps: int = 3000,
+    norm: str = "group",
+    loss: str = "lovasz",
+    learn: str = "neuron",
+    seed: int = 0,
+    out: str | Path | None = None,
+    resume: bool = False,
+    device: str | torch.device | None = None,
+    count: int = CLIPS,
+    batch: int = 4,
+    start_from: str | Path | None = None,
+) -> Path:
+    """Train the parent, meta-train from it, and write the weights; those of the parent are kept beside checkpoints.
+
+    steps, parent_steps, batch: of meta-training, of the parent, and the parent's images in a step. norm, loss: of
+    `MaskRCNN`. learn: rates, "one", "layer" or "neuron". count: of clips. start_from: the weights of a parent, which is
+    then not trained.
+    Raises FileNotFoundError when there is nothing to resume, ValueError for settings that do not exist.
+    """
+    out = Path(out or WEIGHTS / "e-osvos.safetensors")
+    device = prepare(seed, device)
+    net = MaskRCNN(norm, loss).to(device)
+    card = {"network": "MaskRCNN", "settings": json.dumps(net.settings), "seed": seed, "learn": learn}
+    folder = ROOT / "build" / "training"
+    parent, checkpoint = folder / f"{out.stem}-parent.safetensors", folder / f"{out.stem}.pt"
+    if not resume:
+        checkpoint.unlink(missing_ok=True)
+        parent.unlink(missing_ok=True)
+    frames, masks = clips(seed, count)
+    if start_from is None and not parent.exists():
+        minutes = train_parent(net, frames, masks, parent.stem, parent_steps, batch, seed, resume, device)
+        save_weights(net, parent, **card | {"learn": "parent"}, steps=parent_steps, minutes=f"{minutes:.1f}")
+    net = load_mask_rcnn(start_from or parent).net.to(device)
+    rates = learning_rates(dict(net.named_parameters()), learn, FIRST_RATE, JITTER, np.random.default_rng([seed, 7]))
+    learner = MetaLearner(net, rates)
+    resume = resume and checkpoint.exists()
+    minutes = meta_train(learner, TaskSet(frames, masks), out.stem, steps, seed, resume, device)
+    save_weights(learner, out, **card, steps=steps, parent_steps=parent_steps, minutes=f"{minutes:.1f}")
+    return out
