@@ -114,8 +114,11 @@ def numbers(_, __, text: str | None) -> tuple[int, ...] | None:
         raise click.BadParameter(f"{text!r} are not numbers: write them as in 16/32/64/96.") from None
 
 
+WEIGHTS_TO_TRAIN = ("matching", "refinement", "base-net", "st-rnn", "dynamic-kernels", "meta", "e-osvos")
+
+
 @main.command()
-@click.argument("what", type=click.Choice(["matching", "refinement", "base-net", "st-rnn", "dynamic-kernels", "meta"]))
+@click.argument("what", type=click.Choice(WEIGHTS_TO_TRAIN))
 @click.option("--steps", type=click.IntRange(1), help="Batches; default as for the shipped weights.")
 @click.option("--out", type=click.Path(path_type=Path), help="Weights file; default the shipped one.")
 @click.option("--seed", type=int, default=0, show_default=True)
@@ -126,6 +129,7 @@ def numbers(_, __, text: str | None) -> tuple[int, ...] | None:
 @click.option("--widths", callback=numbers, help="Channels of the encoders, as in 16/32/64/96; default 24/48/96/128.")
 @click.option("--kernels", type=click.Choice(["none", "global", "local", "both"]), help="A row of S3's table 2.")
 @click.option("--aspp", is_flag=True, default=None, help="Its last row: ASPP before the decoder.")
+@click.option("--parent-steps", type=click.IntRange(1), help="Of the ordinary training before meta-training.")
 @click.option("--learn", type=click.Choice(["parent", "one", "layer", "neuron"]), help="A row of S4's table 1.")
 @click.option("--norm", type=click.Choice(["group", "batch"]), help="Normalisation of the segmenter.")
 @click.option("--loss", type=click.Choice(["cross-entropy", "lovasz"]), help="Of training and fine-tuning.")
@@ -134,14 +138,16 @@ def numbers(_, __, text: str | None) -> tuple[int, ...] | None:
 def train(what, seed, resume, **given):
     """Train the weights of WHAT on generated clips.
 
-    --start-from is for `matching` and `meta`; --learning-rate, --same-species, --widths for `matching` alone;
-    --kernels, --aspp for `dynamic-kernels`; --learn, --norm, --loss, --order, --tasks for `meta`.
+    --start-from is for `matching`, `meta` and `e-osvos`; --learning-rate, --same-species, --widths for `matching`
+    alone; --kernels, --aspp for `dynamic-kernels`; --learn, --norm, --loss for `meta` and `e-osvos`; --order, --tasks
+    for `meta`, --parent-steps for `e-osvos`, which trains its parent first.
     """
     given = {name: value for name, value in given.items() if value is not None}
-    owners = {"start_from": ("matching", "meta")}
+    owners = {"start_from": ("matching", "meta", "e-osvos"), "parent_steps": ("e-osvos",)}
     owners |= dict.fromkeys(("learning_rate", "same_species", "widths"), ("matching",))
     owners |= dict.fromkeys(("kernels", "aspp"), ("dynamic-kernels",))
-    owners |= dict.fromkeys(("learn", "norm", "loss", "order", "tasks"), ("meta",))
+    owners |= dict.fromkeys(("learn", "norm", "loss"), ("meta", "e-osvos"))
+    owners |= dict.fromkeys(("order", "tasks"), ("meta",))
     if foreign := [name for name in given if what not in owners.get(name, (what,))]:
         option, owner = (
             foreign[0].replace("_", "-"),
@@ -156,6 +162,8 @@ def train(what, seed, resume, **given):
         from vosnb.training.dynamic_kernels import train
     elif what == "meta":
         from vosnb.training.meta import train
+    elif what == "e-osvos":
+        from vosnb.training.e_osvos import train
     else:
         from vosnb.training import refinement
 
