@@ -45,7 +45,7 @@ class OneShotNet(nn.Module):
 
         def layer(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
             conv = nn.Conv2d(inputs, outputs, 3, stride, padding=1)
-            return nn.Sequential(conv, normalisation(norm, outputs), nn.ReLU())
+            return nn.Sequential(conv, normalisation(norm, outputs), nn.ReLU(inplace=True))
 
         pairs = list(zip(widths, widths[1:], strict=False))
         deeper = [nn.Sequential(layer(a, b, 2), layer(b, b)) for a, b in pairs]
