@@ -46,7 +46,7 @@ def test_clips_are_drawn_once_and_kept_whole(monkeypatch):
     monkeypatch.setattr(dynamic_kernels, "draw_clips", None)
     np.testing.assert_array_equal(frames, again)
     np.testing.assert_array_equal(masks, same)
-    np.testing.assert_array_equal(frames[1], refinement.draw_clip(3, 1)[0])
+    np.testing.assert_array_equal(frames[1], refinement.draw_clip(3, 1, same_species=dynamic_kernels.SAME_SPECIES)[0])
 
 
 def test_a_pseudo_video_moves_mask_and_colours_together():

@@ -90,7 +90,7 @@ class KernelGenerator(nn.Module):
         super().__init__()
         self.inputs, self.channels = inputs, channels
         last = nn.Linear(hidden, sum(map(sum, kernel_numbers(channels))))
-        nn.init.normal_(last.weight, std=0.01)
+        nn.init.normal_(last.weight, std=0.03)
         nn.init.zeros_(last.bias)
         first = nn.Linear(features * len(inputs), hidden)
         self.layers = nn.Sequential(first, nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), last)

@@ -22,10 +22,11 @@ from vosnb.training.loop import descend, fast_bfloat16, fit, prepare
 from vosnb.training.refinement import draw_clips
 
 CLIPS = 400  # drawn once for each seed
+SAME_SPECIES = 0.5  # share of clips with look-alikes: what tells individuals apart is what kernels are for
 STATIC_SHARE, STATIC = 0.2, 3  # of the steps; frames of a pseudo-video
 TOGETHER = 4  # frames of a clip
 TOGETHER_INFORMED = 0.4  # share of samples whose two objects are told where the other one is
-LEARNING_RATE, MATCHER_RATE = 1e-3, 2e-4  # of what is new, and of what has been trained
+LEARNING_RATE, MATCHER_RATE = 5e-3, 5e-4  # of what is new, and of what has been trained
 KERNELS = {"none": (), "global": ("global",), "local": ("local",), "both": ("global", "local")}
 
 
@@ -36,9 +37,9 @@ def name_of(kernels: str, aspp: bool) -> str:
 
 def clips(seed: int, count: int, workers: int = 2) -> tuple[np.ndarray, np.ndarray]:
     """Frames (n, 8, H, W, 3) uint8 and masks (n, 8, 2, H, W) bool; kept in build/training/."""
-    kept = ROOT / "build" / "training" / f"kernel-clips-{seed}-{count}.npz"
+    kept = ROOT / "build" / "training" / f"clips-{seed}-{count}-{SAME_SPECIES}.npz"
     if not kept.exists():
-        frames, masks = draw_clips(seed, count, workers)
+        frames, masks = draw_clips(seed, count, workers, same_species=SAME_SPECIES)
         kept.parent.mkdir(parents=True, exist_ok=True)
         half_written = kept.with_suffix(".tmp.npz")
         np.savez(half_written, frames=frames, masks=np.packbits(masks, -1))
