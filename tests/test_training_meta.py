@@ -135,7 +135,7 @@ def test_the_command(tmp_path):
     )
     assert run.exit_code == 0, run.output
     wrong = CliRunner().invoke(cli.main, ["train", "matching", "--learn", "one"])
-    assert wrong.exit_code == 2 and "--learn is for `vosnb train meta` alone" in wrong.output
+    assert wrong.exit_code == 2 and "--learn is for `vosnb train meta`" in wrong.output
 
 
 def test_what_cannot_be_is_told(tmp_path):

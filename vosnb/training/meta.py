@@ -76,6 +76,27 @@ def segmentation_loss(net: OneShotNet, images: torch.Tensor, masks: torch.Tensor
     return net.loss(functional_call(net, theta, (images,)), masks)
 
 
+def learn_tasks(learner: MetaLearner, tasks: list[Task], order: str) -> float:
+    """The gradients of start and rates over some tasks, whose mean loss is returned (S4, equation (4))."""
+    total = 0.0
+    for task in tasks:  # one after the other, so that one at a time is kept
+        inside = partial(segmentation_loss, learner.net, task.train_images, task.train_masks)
+        outside = partial(segmentation_loss, learner.net, task.test_images, task.test_masks)
+        value = learner.test_loss(inside, outside, T, order) / len(tasks)
+        value.backward()
+        total += value.item()
+    return total
+
+
+def learn_frames(learner: MetaLearner, tasks: list[Task]) -> float:
+    """The gradient of the network as it is, over all frames of some tasks; their mean loss is returned."""
+    images = torch.cat([x for task in tasks for x in (task.train_images, task.test_images)])
+    masks = torch.cat([x for task in tasks for x in (task.train_masks, task.test_masks)])
+    value = learner.net.loss(learner.net(images), masks)
+    value.backward()
+    return value.item()
+
+
 def train(
     learn: str = "neuron",
     norm: str = "group",
@@ -112,11 +133,8 @@ def train(
     if start_from is not None:
         net = load_learner(net, start_from).net
     net.to(device).train(parent)
-    rates = (
-        {}
-        if parent
-        else learning_rates(dict(net.named_parameters()), learn, FIRST_RATE, JITTER, np.random.default_rng([seed, 7]))
-    )
+    theta, r = dict(net.named_parameters()), np.random.default_rng([seed, 7])
+    rates = {} if parent else learning_rates(theta, learn, FIRST_RATE, JITTER, r)
     learner = MetaLearner(net, rates)
     if parent:
         optimizer = torch.optim.Adam(net.parameters(), PARENT_RATE)
@@ -129,36 +147,17 @@ def train(
         return ((tasks_of(found, seed, step, *drawn),) for step in range(done, steps))
 
     def step(batch: list[Task]) -> float:
-        batch = [Task(*(x.to(device) for x in task)) for task in batch]
         optimizer.zero_grad()
-        if parent:
-            images = torch.cat([x for task in batch for x in (task.train_images, task.test_images)])
-            value = net.loss(net(images), torch.cat([x for task in batch for x in (task.train_masks, task.test_masks)]))
-            value.backward()
-            total = value.item()
-        else:
-            total = 0.0
-            for task in batch:
-                inside = partial(segmentation_loss, net, task.train_images, task.train_masks)
-                outside = partial(segmentation_loss, net, task.test_images, task.test_masks)
-                value = learner.test_loss(inside, outside, T, order) / len(batch)
-                value.backward()
-                total += value.item()
+        batch = [Task(*(x.to(device) for x in task)) for task in batch]
+        value = learn_frames(learner, batch) if parent else learn_tasks(learner, batch, order)
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
         learner.clamp()
         schedule.step()
-        return total
+        return value
 
-    minutes = fit(
-        out.stem, {"learner": learner, "optimizer": optimizer, "schedule": schedule}, batches, step, steps, resume
-    )
-    card = {
-        "network": "OneShotNet",
-        "settings": json.dumps(net.settings),
-        "learn": learn,
-        "order": order,
-        "tasks": tasks,
-    }
-    save_weights(learner, out, **card, seed=seed, steps=steps, minutes=f"{minutes:.1f}")
+    parts = {"learner": learner, "optimizer": optimizer, "schedule": schedule}
+    minutes = fit(out.stem, parts, batches, step, steps, resume)
+    card = {"network": "OneShotNet", "settings": json.dumps(net.settings), "learn": learn, "order": order}
+    save_weights(learner, out, **card, tasks=tasks, seed=seed, steps=steps, minutes=f"{minutes:.1f}")
     return out
