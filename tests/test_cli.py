@@ -14,7 +14,7 @@ from vosnb.cli import main
 from vosnb.clips import Clip, read_mask, write_mask
 from vosnb.masks import write_frame
 from vosnb.methods.scribbles import Scribble, to_davis
-from vosnb.training import matching
+from vosnb.training import dynamic_kernels, matching
 
 
 def vosnb(*words):
@@ -139,6 +139,10 @@ def test_train_and_data_hand_on_what_was_given_and_leave_other_defaults_alone(ca
         ((), {"seed": 0, "resume": False}),
         ((), {"seed": 0, "resume": False, "widths": (8, 8, 16, 16)}),
     ]
+    written = calls(dynamic_kernels, "train", "k.safetensors")
+    vosnb("train", "dynamic-kernels", "--kernels", "local", "--aspp", "--seed", 2)
+    assert written == [((), {"seed": 2, "resume": False, "kernels": "local", "aspp": True})]
+    assert "for `vosnb train dynamic-kernels` alone" in vosnb("train", "matching", "--aspp").output
     assert "davis2017 is in there" in vosnb("data", "davis2017", "--to", "x", "--url", "file:///d.zip").output
     assert fetched == [(("davis2017", Path("x"), "file:///d.zip", None), {})]
 

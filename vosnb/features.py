@@ -164,7 +164,7 @@ def weights_file(name: str | Path) -> Path:
     """Where the weights of this name are; of a file, itself. Raises FileNotFoundError when there are none."""
     path = Path(name) if Path(name).suffix else WEIGHTS / f"{name}.safetensors"
     if not path.exists():
-        raise FileNotFoundError(f"no weights at {path}: train them with `vosnb train {path.stem}`, or restore data/.")
+        raise FileNotFoundError(f"no weights at {path}: restore data/weights, or train them as its README.md says.")
     return path
 
 
