@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from vosnb import creatures
 from vosnb.features import save_weights, to_image
-from vosnb.methods.mask_rcnn import MaskRCNN, load_mask_rcnn
-from vosnb.methods.meta import MetaLearner, Task, TaskSet, learning_rates
+from vosnb.methods.mask_rcnn import MaskRCNN
+from vosnb.methods.meta import PER, MetaLearner, Task, TaskSet, learning_rates, load_learner
 from vosnb.paths import ROOT, WEIGHTS
 from vosnb.training.loop import descend, fit, prepare
 from vosnb.training.meta import DECAY, JITTER, RATES_RATE, START_RATE, TESTS, T, tasks_of
@@ -28,6 +28,7 @@ SIZE, CLIPS = 128, 500
 FRAMES, DRAWN = 24, 8  # a clip has 24 frames, of which eight are drawn
 OBJECTS = 4  # at most, in a clip of the training mixture
 PARENT_RATE = 2e-3
+PARENT_LOSS = "cross-entropy"  # of masks: the Lovasz hinge refines what can be seen already
 TASKS = 4
 FIRST_RATE = 0.01  # what the rates begin with; the loss has three parts, and moves faster than the U-Net's
 
@@ -118,7 +119,7 @@ def meta_train(learner: MetaLearner, found: TaskSet, name, steps, seed, resume, 
 
 def train(
     steps: int = 450,
-    parent_steps: int = 3000,
+    parent_steps: int = 4000,
     norm: str = "group",
     loss: str = "lovasz",
     learn: str = "neuron",
@@ -137,10 +138,11 @@ def train(
     then not trained.
     Raises FileNotFoundError when there is nothing to resume, ValueError for settings that do not exist.
     """
+    if learn not in PER:
+        raise ValueError(f"learn={learn!r} is unknown: choose from {', '.join(PER)}.")
+    net = MaskRCNN(norm, loss)
     out = Path(out or WEIGHTS / "e-osvos.safetensors")
     device = prepare(seed, device)
-    net = MaskRCNN(norm, loss).to(device)
-    card = {"network": "MaskRCNN", "settings": json.dumps(net.settings), "seed": seed, "learn": learn}
     folder = ROOT / "build" / "training"
     parent, checkpoint = folder / f"{out.stem}-parent.safetensors", folder / f"{out.stem}.pt"
     if not resume:
@@ -148,12 +150,18 @@ def train(
         parent.unlink(missing_ok=True)
     frames, masks = clips(seed, count)
     if start_from is None and not parent.exists():
-        minutes = train_parent(net, frames, masks, parent.stem, parent_steps, batch, seed, resume, device)
-        save_weights(net, parent, **card | {"learn": "parent"}, steps=parent_steps, minutes=f"{minutes:.1f}")
-    net = load_mask_rcnn(start_from or parent).net.to(device)
+        first = MaskRCNN(norm, PARENT_LOSS).to(device)
+        minutes = train_parent(first, frames, masks, parent.stem, parent_steps, batch, seed, resume, device)
+        write(first, parent, first, seed=seed, steps=parent_steps, minutes=f"{minutes:.1f}")
+    net = load_learner(net, start_from or parent).net.to(device)
     rates = learning_rates(dict(net.named_parameters()), learn, FIRST_RATE, JITTER, np.random.default_rng([seed, 7]))
     learner = MetaLearner(net, rates)
     resume = resume and checkpoint.exists()
     minutes = meta_train(learner, TaskSet(frames, masks), out.stem, steps, seed, resume, device)
-    save_weights(learner, out, **card, steps=steps, parent_steps=parent_steps, minutes=f"{minutes:.1f}")
+    write(learner, out, net, seed=seed, learn=learn, steps=steps, minutes=f"{minutes:.1f}")
     return out
+
+
+def write(what, path: Path, net: MaskRCNN, **card) -> None:
+    """A network, or a learner and its rates, as `load_mask_rcnn` reads them."""
+    save_weights(what, path, network=type(net).__name__, settings=json.dumps(net.settings), **card)
