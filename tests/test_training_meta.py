@@ -17,7 +17,15 @@ TINY = {"steps": 4, "count": 3, "device": "cpu"}
 
 @pytest.fixture(autouse=True)
 def in_miniature(monkeypatch, tmp_path):
-    for name, value in {"SIZE": 32, "T": 2, "TASKS": 2, "TESTS": 1, "PARENT_BATCH": 4, "clips": squares}.items():
+    for name, value in {
+        "SIZE": 32,
+        "T": 2,
+        "TASKS": 2,
+        "TESTS": 1,
+        "FRAMES": 4,
+        "ORDINARY": 2,
+        "clips": squares,
+    }.items():
         monkeypatch.setattr(meta, name, value)
     monkeypatch.setattr(loop, "CHECKPOINT_EVERY", 2)
     monkeypatch.setattr(loop, "ROOT", tmp_path)
@@ -72,7 +80,7 @@ def test_training_brings_the_loss_down(monkeypatch, learn):
     losses, fit = [], meta.fit
 
     def watched(name, parts, batches, learn, steps, resume):
-        return fit(name, parts, batches, lambda batch: (losses.append(learn(batch)), losses[-1])[1], steps, resume)
+        return fit(name, parts, batches, lambda *batch: (losses.append(learn(*batch)), losses[-1])[1], steps, resume)
 
     monkeypatch.setattr(meta, "fit", watched)
     meta.train(learn, **TINY | {"steps": 40})
@@ -84,23 +92,30 @@ def test_second_order_is_another_gradient():
     assert max((first[name].float() - second[name].float()).abs().max() for name in first) > 1e-4
 
 
-def test_frozen_averages_of_a_parent_are_needed_and_kept(tmp_path):
-    with pytest.raises(ValueError, match="begin with a parent"):
-        meta.train(norm="batch", **TINY)
-    parent = meta.train("parent", norm="batch", **TINY)
-    child = load_file(meta.train(norm="batch", loss="lovasz", start_from=parent, **TINY))
-    averages = [name for name in child if name.endswith(("running_mean", "running_var"))]
-    assert averages and all(torch.equal(load_file(parent)[name], child[name]) for name in averages)
-    with pytest.raises(ValueError, match="does not fit this network"):
-        meta.train(start_from=parent, **TINY)
+def test_averages_of_batches_are_those_of_the_ordinary_steps():
+    parent = load_file(meta.train("parent", norm="batch", **TINY | {"steps": 2}))
+    child = load_file(meta.train(norm="batch", loss="lovasz", **TINY))
+    averages = [name for name in child if name.endswith("num_batches_tracked")]
+    assert averages and all(child[name] == parent[name] == 2 for name in averages)
+
+
+def test_a_start_is_learned_after_ordinary_steps(monkeypatch):
+    called = []
+    for name in ("learn_frames", "learn_tasks"):
+        ours = getattr(meta, name)
+        monkeypatch.setattr(meta, name, lambda *given, name=name, ours=ours: (called.append(name), ours(*given))[1])
+    meta.train("parent", **TINY)
+    assert called == ["learn_frames"] * 4
+    meta.train(**TINY)
+    assert called[4:] == ["learn_frames"] * 2 + ["learn_tasks"] * 2
 
 
 def test_all_objects_are_one_task_or_each_one(monkeypatch):
-    seen = []
-    monkeypatch.setattr(meta, "TaskSet", lambda *given, together: (seen.append(together), TaskSet(*given, together))[1])
+    seen, ours = [], meta.tasks_of
+    monkeypatch.setattr(meta, "tasks_of", lambda found, *given: (seen.append(len(found)), ours(found, *given))[1])
     for settings in ({}, {"tasks": "all"}, {"learn": "parent"}):
-        meta.train(**TINY | {"steps": 1}, **settings)
-    assert seen == [False, True, True]
+        meta.train(**TINY, **settings)
+    assert seen == [3, 3, 6, 6, *[3] * 8]
 
 
 def test_rows_have_names():

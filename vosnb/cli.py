@@ -138,22 +138,19 @@ WEIGHTS_TO_TRAIN = ("matching", "refinement", "base-net", "st-rnn", "dynamic-ker
 def train(what, seed, resume, **given):
     """Train the weights of WHAT on generated clips.
 
-    --start-from is for `matching`, `meta` and `e-osvos`; --learning-rate, --same-species, --widths for `matching`
+    --start-from is for `matching` and `e-osvos`; --learning-rate, --same-species, --widths for `matching`
     alone; --kernels, --aspp for `dynamic-kernels`; --learn, --norm, --loss for `meta` and `e-osvos`; --order, --tasks
     for `meta`, --parent-steps for `e-osvos`, which trains its parent first.
     """
     given = {name: value for name, value in given.items() if value is not None}
-    owners = {"start_from": ("matching", "meta", "e-osvos"), "parent_steps": ("e-osvos",)}
+    owners = {"start_from": ("matching", "e-osvos"), "parent_steps": ("e-osvos",)}
     owners |= dict.fromkeys(("learning_rate", "same_species", "widths"), ("matching",))
     owners |= dict.fromkeys(("kernels", "aspp"), ("dynamic-kernels",))
     owners |= dict.fromkeys(("learn", "norm", "loss"), ("meta", "e-osvos"))
     owners |= dict.fromkeys(("order", "tasks"), ("meta",))
     if foreign := [name for name in given if what not in owners.get(name, (what,))]:
-        option, owner = (
-            foreign[0].replace("_", "-"),
-            " and ".join(f"`vosnb train {name}`" for name in owners[foreign[0]]),
-        )
-        raise click.UsageError(f"--{option} is for {owner} alone: leave it out.")
+        commands = " and ".join(f"`vosnb train {name}`" for name in owners[foreign[0]])
+        raise click.UsageError(f"--{foreign[0].replace('_', '-')} is for {commands} alone: leave it out.")
     if what == "matching":
         from vosnb.training.matching import train
     elif what == "st-rnn":

@@ -1,7 +1,8 @@
 """How the weights of S4's fully convolutional trackers are made: `vosnb train meta`, one row of its table 1 a run.
 
-"parent" trains the net in the ordinary way to find what is labelled in training clips, every object; all other rows
-learn a start, and rates, for five steps on one frame (S4 section 4.2: first order, four tasks at a time, RAdam).
+Each run begins by training the net in the ordinary way, to find what is labelled in training clips, every object.
+"parent" goes on like that; all other rows then learn a start, and rates, for five steps on one frame (S4 section 4.2:
+first order, four tasks at a time, RAdam). S4's network came from such a training too, of days; ours takes a minute.
 """
 
 import json
@@ -15,7 +16,7 @@ import torch
 from torch.func import functional_call
 
 from vosnb.features import save_weights
-from vosnb.methods.meta import PER, MetaLearner, Task, TaskSet, learning_rates, load_learner
+from vosnb.methods.meta import PER, MetaLearner, Task, TaskSet, learning_rates
 from vosnb.methods.one_shot import OneShotNet, spatial_transforms
 from vosnb.paths import WEIGHTS
 from vosnb.training.dynamic_kernels import clips
@@ -25,9 +26,10 @@ SIZE = 96  # pixels; clips are drawn larger and shrunk
 CLIPS = 400
 T, TASKS, TESTS = 5, 4, 2  # steps inside; tasks of a step outside; test frames of a task
 FIRST_RATE, JITTER = 0.05, 0.5  # what the rates begin with
-START_RATE, RATES_RATE, DECAY = 1e-3, 2e-3, 1e-3  # of RAdam
-PARENT_RATE, PARENT_BATCH = 2e-3, 8
-STEPS = {"parent": 2600, "meta": 900}  # six minutes on one core each
+START_RATE, RATES_RATE, DECAY = 3e-3, 5e-3, 1e-3  # of RAdam
+ORDINARY_RATE, FRAMES = 2e-3, 8  # of Adam; frames of a step
+ORDINARY = 500  # steps before a start is learned
+STEPS = {"parent": 3600, "meta": ORDINARY + 600}  # six minutes on one core each
 ORDERS = ("first", "second")
 SPLITS = ("single", "all")
 
@@ -109,54 +111,56 @@ def train(
     resume: bool = False,
     device: str | torch.device | None = None,
     count: int = CLIPS,
-    start_from: str | Path | None = None,
 ) -> Path:
     """Train a row of table 1 and write its weights, by default those that are called like the row.
 
     learn: "parent", the net alone and in the ordinary way; else a start and rates: "one", "layer" or "neuron".
-    norm, loss: of `OneShotNet`. order: of the gradient through the steps. tasks: "single" objects, or "all" of a clip
-    as one: the split broken, so that memorising pays. count: of clips. start_from: weights of a parent to begin with;
-    batch normalisation needs one, for its averages.
+    norm, loss: of `OneShotNet`; batch normalisation keeps, frozen, the averages of the ordinary training. order: of the
+    gradient through the steps. tasks: "single" objects, or "all" of a clip as one: the split broken, so that memorising
+    pays. steps: the ordinary ones included. count: of clips.
     Raises FileNotFoundError when there is nothing to resume, ValueError for settings that do not exist.
     """
     for value, known in ((learn, ("parent", *PER)), (order, ORDERS), (tasks, SPLITS)):
         if value not in known:
             raise ValueError(f"{value!r} is unknown: choose from {', '.join(known)}.")
-    if norm == "batch" and learn != "parent" and start_from is None:
-        raise ValueError("batch normalisation is frozen in fine-tuning: begin with a parent's averages (start_from).")
-    name, parent = name_of(learn, norm, loss, order, tasks), learn == "parent"
-    out = Path(out or WEIGHTS / f"{name}.safetensors")
-    steps = steps or STEPS["parent" if parent else "meta"]
+    out = Path(out or WEIGHTS / f"{name_of(learn, norm, loss, order, tasks)}.safetensors")
     device = prepare(seed, device)
-    found = TaskSet(*shrunk(*clips(seed, count), SIZE), together=parent or tasks == "all")
-    net = OneShotNet(norm, loss)
-    if start_from is not None:
-        net = load_learner(net, start_from).net
-    net.to(device).train(parent)
+    steps = steps or STEPS["parent" if learn == "parent" else "meta"]
+    ordinary = steps if learn == "parent" else min(ORDINARY, steps // 2)
+    frames, masks = shrunk(*clips(seed, count), SIZE)
+    every, found = TaskSet(frames, masks, together=True), TaskSet(frames, masks, together=tasks == "all")
+    net = OneShotNet(norm, loss).to(device)
     theta, r = dict(net.named_parameters()), np.random.default_rng([seed, 7])
-    rates = {} if parent else learning_rates(theta, learn, FIRST_RATE, JITTER, r)
-    learner = MetaLearner(net, rates)
-    if parent:
-        optimizer = torch.optim.Adam(net.parameters(), PARENT_RATE)
-    else:
-        optimizer = torch.optim.RAdam(learner.groups(START_RATE, RATES_RATE, DECAY), decoupled_weight_decay=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: 1 - i / (steps + 1) if parent else 1.0)
+    learner = MetaLearner(net, {} if learn == "parent" else learning_rates(theta, learn, FIRST_RATE, JITTER, r))
+    adam = torch.optim.Adam(net.parameters(), ORDINARY_RATE)
+    radam = torch.optim.RAdam(learner.groups(START_RATE, RATES_RATE, DECAY), decoupled_weight_decay=True)
+    schedules = [
+        torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i, n=n: 1 - i / (n + 1))
+        for optimizer, n in ((adam, ordinary), (radam, steps - ordinary))
+    ]
 
-    def batches(done: int) -> Iterator[tuple[list[Task]]]:
-        drawn = (PARENT_BATCH // 2, 1) if parent else (TASKS, TESTS)
-        return ((tasks_of(found, seed, step, *drawn),) for step in range(done, steps))
+    def batches(done: int) -> Iterator[tuple[bool, list[Task]]]:
+        for step in range(done, steps):
+            first = step < ordinary
+            yield (
+                first,
+                tasks_of(every if first else found, seed, step, *((FRAMES // 2, 1) if first else (TASKS, TESTS))),
+            )
 
-    def step(batch: list[Task]) -> float:
+    def step(first: bool, batch: list[Task]) -> float:
+        optimizer, schedule = (adam, schedules[0]) if first else (radam, schedules[1])
         optimizer.zero_grad()
+        net.train(first)
         batch = [Task(*(x.to(device) for x in task)) for task in batch]
-        value = learn_frames(learner, batch) if parent else learn_tasks(learner, batch, order)
+        value = learn_frames(learner, batch) if first else learn_tasks(learner, batch, order)
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
         learner.clamp()
         schedule.step()
         return value
 
-    parts = {"learner": learner, "optimizer": optimizer, "schedule": schedule}
+    parts = {"learner": learner, "adam": adam, "radam": radam}
+    parts |= {"adam's schedule": schedules[0], "radam's schedule": schedules[1]}
     minutes = fit(out.stem, parts, batches, step, steps, resume)
     card = {"network": "OneShotNet", "settings": json.dumps(net.settings), "learn": learn, "order": order}
     save_weights(learner, out, **card, tasks=tasks, seed=seed, steps=steps, minutes=f"{minutes:.1f}")
