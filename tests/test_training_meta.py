@@ -72,7 +72,7 @@ def test_every_row_is_written_with_its_parts_and_loads(tmp_path, learn):
     rates = {"parent": 0, "one": 1, "layer": 24, "neuron": sum(len(p) for p in learner.theta.values())}[learn]
     values = torch.cat([torch.zeros(0), *(rate.flatten() for rate in learner.rates.values())])
     assert learner.rates.keys() == (learner.theta.keys() if rates else set())
-    assert len(values.unique()) <= rates and (values > 0.02).all() and (values < 0.08).all()
+    assert len(values.unique()) <= rates and (values > 0.04).all() and (values < 0.16).all()
 
 
 @pytest.mark.parametrize("learn", ["parent", "neuron"])

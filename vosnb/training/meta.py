@@ -25,7 +25,7 @@ from vosnb.training.loop import fit, prepare
 SIZE = 96  # pixels; clips are drawn larger and shrunk
 CLIPS = 400
 T, TASKS, TESTS = 5, 4, 2  # steps inside; tasks of a step outside; test frames of a task
-FIRST_RATE, JITTER = 0.05, 0.5  # what the rates begin with
+FIRST_RATE, JITTER = 0.1, 0.5  # what the rates begin with
 START_RATE, RATES_RATE, DECAY = 3e-3, 5e-3, 1e-3  # of RAdam
 ORDINARY_RATE, FRAMES = 2e-3, 8  # of Adam; frames of a step
 ORDINARY = 500  # steps before a start is learned
