@@ -256,7 +256,7 @@ class MaskRCNN(nn.Module):
     @torch.no_grad()
     def propose(self, anchors, logits, moves, size) -> torch.Tensor:
         """The best anchors, moved, without near duplicates: (B, P, 4), best first; boxes that went fill up the end."""
-        best = logits.topk(self.CANDIDATES, 1).indices
+        best = logits.topk(min(self.CANDIDATES, logits.shape[1]), 1).indices
         moves = moves.gather(1, best[..., None].expand(-1, -1, 4))
         boxes = clip_boxes(decode(anchors[best], moves), size)
         order = (~nms(boxes, 0.7)).int().argsort(dim=1, stable=True)[:, : self.proposals]

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch.func import functional_call
 
+from vosnb.methods.mask_rcnn import boxes_of, load_mask_rcnn
 from vosnb.methods.meta import MetaLearner, Tensors, fine_tune
 from vosnb.methods.one_shot import load_one_shot, merge_maximum, spatial_transforms
 from vosnb.trackers.base import NetworkTracker, resize
@@ -137,3 +138,71 @@ class FinetunedParentTracker(ConvolutionalTracker):
 
     def __init__(self, rate: float | None = 0.1, **one_shot):
         super().__init__(rate=rate, **one_shot)
+
+
+@dataclass
+class Propagated(Followed):
+    """One object, and where it is looked for."""
+
+    box: torch.Tensor | None = None  # (4,), of the frame before, and
+    refuge: torch.Tensor | None = None  # the one to go back to, when it was not found there
+    generator: torch.Generator | None = None  # of what moves the boxes
+
+
+class EOSVOSTracker(OneShotTracker):
+    """`e-osvos-10`: Mask R-CNN, tuned to each object, then the best box of each frame and the mask in it (S4).
+
+    propagate: whether half of the proposals begin at the box of the frame before (S4 section 3.3). After a frame
+        without the object they begin where it was at the start, or with `online`, when the network was last adapted.
+    The other settings: `OneShotTracker`.
+    """
+
+    WEIGHTS = "e-osvos"
+
+    def __init__(self, propagate: bool = True, recent: int = 2, short_side: int = 128, **one_shot):
+        super().__init__(recent=recent, short_side=short_side, **one_shot)
+        self.propagate = propagate
+
+    def _load(self, weights):
+        return load_mask_rcnn(weights)
+
+    def _loss(self, images, masks, theta):
+        return functional_call(self.net, theta, (images, masks))
+
+    def _follow(self, image, mask):
+        super()._follow(image, mask)
+        object, box = self.followed[-1], boxes_of(mask)[0, 0]
+        generator = torch.Generator().manual_seed(self.seed)
+        self.followed[-1] = Propagated(**vars(object), box=box, refuge=box, generator=generator)
+
+    def _probability(self, image, object):
+        given = (image, None, object.generator, object.box) if self.propagate else (image,)
+        found = functional_call(self.net, object.theta, given)
+        object.box = found.boxes[0] if found.scores[0] >= 0.5 else object.refuge
+        return torch.sigmoid(found.logits[0])
+
+    def _remember(self, object, image, mask):
+        super()._remember(object, image, mask)
+        if object.seen % self.every == 0 and mask.any():
+            object.refuge = boxes_of(mask)[0, 0]
+
+
+class EOSVOS50Tracker(EOSVOSTracker):
+    """`e-osvos-50`: fifty steps on the first frame."""
+
+    def __init__(self, steps: int = 50, **e_osvos):
+        super().__init__(steps=steps, **e_osvos)
+
+
+class EOSVOSOnATracker(EOSVOSTracker):
+    """`e-osvos-10-OnA`: ten steps on the first frame, and ten after every five frames."""
+
+    def __init__(self, online: bool = True, **e_osvos):
+        super().__init__(online=online, **e_osvos)
+
+
+class EOSVOS50OnATracker(EOSVOSOnATracker):
+    """`e-osvos-50-OnA`: fifty steps, and adaptation."""
+
+    def __init__(self, steps: int = 50, **e_osvos):
+        super().__init__(steps=steps, **e_osvos)
