@@ -163,12 +163,9 @@ class TaskSet:
         self.frames = frames
         self.masks = masks.any(2, keepdims=True) if together else masks
         self.shown = self.masks.mean((-2, -1)) >= least  # (N, T, K)
-        twice = [
-            any(np.array_equal(clip[:, k], clip[:, j]) for j in range(k))
-            for clip in self.masks
-            for k in range(clip.shape[1])
-        ]
-        there = self.shown.any(1) & ~np.reshape(twice, self.masks[:, 0, :, 0, 0].shape)
+        there = self.shown.any(1)  # (N, K)
+        for (n, k), _ in np.ndenumerate(there):  # some clips have the same object twice
+            there[n, k] &= not any(np.array_equal(self.masks[n, :, k], self.masks[n, :, j]) for j in range(k))
         self.tasks = [(int(n), int(k)) for n, k in np.argwhere(there)]
         if not self.tasks:
             raise ValueError("no object of these clips covers enough of a frame to be a task: lower `least`.")

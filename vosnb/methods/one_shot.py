@@ -79,7 +79,7 @@ def spatial_transforms(images: torch.Tensor, masks: torch.Tensor, r: np.random.G
     """Each image (B, 3, H, W) and its mask (B, 1, H, W) flipped or not, turned and scaled about the middle.
 
     By up to 30 degrees, and by 0.75 to 1.25, as in S4's code; what lies outside is mirrored, so that no black corners
-    are learned. Where the object would be lost, image and mask stay as they are.
+    are learned. Where the object would be lost, image and mask stay.
     """
     H, W = images.shape[-2:]
     matrices = []
@@ -90,8 +90,8 @@ def spatial_transforms(images: torch.Tensor, masks: torch.Tensor, r: np.random.G
     grid = F.affine_grid(images.new_tensor(matrices), list(images.shape), align_corners=False)
     both = torch.cat([images, masks], 1)
     moved = F.grid_sample(both, grid, padding_mode="reflection", align_corners=False)
-    kept = (moved[:, 3:].sum((1, 2, 3), keepdim=True) > 0) | ~masks.any(-1).any(-1)[..., None, None]
-    moved = torch.where(kept, moved, both)
+    lost = masks.amax((1, 2, 3), keepdim=True) > moved[:, 3:].amax((1, 2, 3), keepdim=True) + 0.5
+    moved = torch.where(lost, both, moved)
     return moved[:, :3], moved[:, 3:]
 
 

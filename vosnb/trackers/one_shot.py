@@ -44,7 +44,7 @@ class OneShotTracker(NetworkTracker):
         online: bool = False,
         every: int = 5,
         adapt_steps: int = 10,
-        recent: int = 4,
+        recent: int = 2,
         learner: MetaLearner | None = None,
         weights: str | None = None,
         seed: int = 0,

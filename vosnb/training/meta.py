@@ -99,6 +99,12 @@ def learn_frames(learner: MetaLearner, tasks: list[Task]) -> float:
     return value.item()
 
 
+def first_rates(net: OneShotNet, learn: str, seed: int) -> dict[str, torch.Tensor]:
+    """What the rates begin with; neurons not all alike, as in S4's code."""
+    jitter = JITTER if learn == "neuron" else 0.0
+    return learning_rates(dict(net.named_parameters()), learn, FIRST_RATE, jitter, np.random.default_rng([seed, 7]))
+
+
 def train(
     learn: str = "neuron",
     norm: str = "group",
@@ -130,8 +136,7 @@ def train(
     frames, masks = shrunk(*clips(seed, count), SIZE)
     every, found = TaskSet(frames, masks, together=True), TaskSet(frames, masks, together=tasks == "all")
     net = OneShotNet(norm, loss).to(device)
-    theta, r = dict(net.named_parameters()), np.random.default_rng([seed, 7])
-    learner = MetaLearner(net, {} if learn == "parent" else learning_rates(theta, learn, FIRST_RATE, JITTER, r))
+    learner = MetaLearner(net, {} if learn == "parent" else first_rates(net, learn, seed))
     adam = torch.optim.Adam(net.parameters(), ORDINARY_RATE)
     radam = torch.optim.RAdam(learner.groups(START_RATE, RATES_RATE, DECAY), decoupled_weight_decay=True)
     schedules = [
