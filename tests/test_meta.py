@@ -88,6 +88,8 @@ def test_steps_see_their_number():
     seen = []
     fine_tune(lambda p, t: (seen.append(t), p["x"].sum())[1], {"x": torch.ones(2)}, {"x": torch.tensor(0.1)}, 3)
     assert seen == [0, 1, 2]
+    with pytest.raises(ValueError, match="choose from first, second, None"):
+        fine_tune(lambda p, t: p["x"].sum(), {"x": torch.ones(2)}, {"x": torch.tensor(0.1)}, 3, "third")
 
 
 def test_at_test_time_nothing_is_changed_or_kept(known):

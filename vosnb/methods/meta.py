@@ -19,6 +19,7 @@ from vosnb.features import to_image, weights_file
 
 Tensors = dict[str, torch.Tensor]
 PER = ("one", "layer", "neuron")
+ORDERS = (None, "first", "second")
 
 
 def learning_rates(
@@ -55,8 +56,10 @@ def fine_tune(
     loss(theta, t): of step t. order: what of the steps a gradient of theta^T sees: "second" all of them; "first" takes
     their gradients for constants (the dashed edges of S4's figure 2b cut), so that theta^0 gets the gradient at
     theta^T and each rate still its own; None nothing, as it is right at test time.
-    watch(t, theta^t, loss): called before step t.
+    watch(t, theta^t, loss): called before step t. Raises ValueError for an unknown order.
     """
+    if order not in ORDERS:
+        raise ValueError(f"order={order!r} is unknown: choose from first, second, None.")
     for t in range(steps):
         with torch.enable_grad():
             at = theta if order == "second" else {name: x.detach().requires_grad_() for name, x in theta.items()}

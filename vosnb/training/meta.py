@@ -16,7 +16,7 @@ import torch
 from torch.func import functional_call
 
 from vosnb.features import save_weights
-from vosnb.methods.meta import PER, MetaLearner, Task, TaskSet, learning_rates
+from vosnb.methods.meta import ORDERS, PER, MetaLearner, Task, TaskSet, learning_rates
 from vosnb.methods.one_shot import OneShotNet, spatial_transforms
 from vosnb.paths import WEIGHTS
 from vosnb.training.dynamic_kernels import clips
@@ -30,7 +30,6 @@ START_RATE, RATES_RATE, DECAY = 3e-3, 5e-3, 1e-3  # of RAdam
 ORDINARY_RATE, FRAMES = 2e-3, 8  # of Adam; frames of a step
 ORDINARY = 500  # steps before a start is learned
 STEPS = {"parent": 3600, "meta": ORDINARY + 600}  # six minutes on one core each
-ORDERS = ("first", "second")
 SPLITS = ("single", "all")
 
 
@@ -126,7 +125,7 @@ def train(
     pays. steps: the ordinary ones included. count: of clips.
     Raises FileNotFoundError when there is nothing to resume, ValueError for settings that do not exist.
     """
-    for value, known in ((learn, ("parent", *PER)), (order, ORDERS), (tasks, SPLITS)):
+    for value, known in ((learn, ("parent", *PER)), (order, ORDERS[1:]), (tasks, SPLITS)):
         if value not in known:
             raise ValueError(f"{value!r} is unknown: choose from {', '.join(known)}.")
     out = Path(out or WEIGHTS / f"{name_of(learn, norm, loss, order, tasks)}.safetensors")
