@@ -148,8 +148,9 @@ def roi_align(maps: torch.Tensor, boxes: torch.Tensor, out: int, stride: float, 
     for low, high, cells in ((1, 3, maps.shape[2]), (0, 2, maps.shape[3])):
         points = boxes[..., low, None] + share * (boxes[..., high] - boxes[..., low])[..., None]
         weights.append(bilinear(points / stride - 0.5, cells).unflatten(-2, (out, samples)).mean(-2))
-    columns = torch.einsum("bcyx,bpjx->bpcyj", maps, weights[1])
-    return torch.einsum("bpiy,bpcyj->bpcij", weights[0], columns)
+    rows = weights[0].flatten(1, 2) @ maps.movedim(1, -1).flatten(2)  # (B, P out, w C): channels last spare copies
+    rows = rows.unflatten(1, (-1, out)).unflatten(-1, (-1, maps.shape[1]))
+    return (weights[1][:, :, None] @ rows).movedim(-1, 2)
 
 
 def paste(masks: torch.Tensor, boxes: torch.Tensor, size) -> torch.Tensor:
