@@ -89,7 +89,7 @@ def nms(boxes: torch.Tensor, threshold: float) -> torch.Tensor:
     """Non-maximum suppression: which of the boxes (..., n, 4), best first, stay, as (..., n) bool.
 
     A box goes when its IoU with a better one that stays exceeds the threshold. All decide at once, given what the
-    others decided before, until nobody changes: after i rounds the first i are right, and mostly three rounds do.
+    others decided before, until nobody changes: after i rounds the first i are right, and five or six rounds mostly do.
     """
     covers = (box_iou(boxes, boxes) > threshold).triu(1)
     stays = torch.ones_like(covers[..., 0])
