@@ -38,7 +38,7 @@ def test_means_under_masks_against_cfbi(oracle):
     torch.testing.assert_close(torch.cat(found, 1), oracle["cfbi_head"], atol=1e-5, rtol=1e-5)
 
 
-def test_the_mean_of_a_hard_mask_is_the_mean_of_its_cells():
+def test_S3_E1_the_mean_of_a_hard_mask_is_the_mean_of_its_cells():
     f, m = torch.randn(1, 3, 4, 5), torch.zeros(2, 4, 5)
     m[0, 1:3, 2:4] = 1
     means, there = object_feature(f, m)
@@ -80,7 +80,7 @@ def test_swapping_two_objects_kernels_swaps_their_masks():
 
 
 @pytest.mark.parametrize("inputs", [("global",), ("local",), ("global", "local")])
-def test_the_generator_reads_what_it_is_told_to_and_starts_small(inputs):
+def test_S3_E2_the_generator_reads_what_it_is_told_to_and_starts_small(inputs):
     torch.manual_seed(0)
     generator, means = KernelGenerator(inputs, 8, (24, 1)), torch.randn(2, 2, 8, requires_grad=True)
     k = generator(*means)

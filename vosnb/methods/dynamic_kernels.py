@@ -20,7 +20,7 @@ from vosnb.methods.matching import MatchingNet, Query
 
 
 def object_feature(f: torch.Tensor, m: torch.Tensor, eps: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
-    """O = sum_i m_i f_i / sum_i m_i (S3, equation (1)), and which objects are there at all: (K, C) and (K,) bool.
+    """O = sum_i m_i f_i / sum_i m_i (S3-E1), and which objects are there at all: (K, C) and (K,) bool.
 
     An object with an empty mask has no mean: its row is zero, and whoever keeps means leaves it out. eps: added to the
     denominator, as S3's kin do (CFBI: 1e-5); it makes the feature of a small object shorter.
@@ -80,7 +80,7 @@ def convolve(x: torch.Tensor, k: torch.Tensor, channels: tuple[int, ...]) -> tor
 
 
 class KernelGenerator(nn.Module):
-    """Three fully connected layers from object features to kernels (S3, equation (2)).
+    """Three fully connected layers from object features to kernels (S3-E2).
 
     inputs: which of "global" and "local" are concatenated; features: C; channels: of the generated layers. The last
     layer starts small, so that the generated logits add to the others instead of drowning them.
