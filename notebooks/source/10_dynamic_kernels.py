@@ -697,9 +697,9 @@ if BUDGET >= 1 and len(some) >= 8:
 # %% [markdown]
 # One forward pass through three small layers, and out comes a filter that ranks cells as well as the one for which we
 # solved a system of equations. In J it lies between the last two made by hand. That is fair: the discriminant has
-# measured the background of *this* clip, cell by cell. A kernel is written from $\mathbf O$ alone, and the background is
-# not in it. (Kernels that are written also had the frames since frame 0. Their masks are the true ones here: we look at
-# kernels, not at how errors add up.)
+# measured the background of *this* clip, cell by cell. A kernel is written from $\mathbf O$ alone: the background
+# is not in it. (Kernels that are written also had the frames since frame 0. Their masks are the true ones here: we
+# look at kernels, not at how errors add up.)
 #
 # Try it. Choose an object, a frame, and of what its kernel is written: of its global feature (`local` = 0), of its
 # local one (1), or of a blend. On the left is the kernel, with the strongest of its 128 weights coloured; then its
@@ -930,7 +930,8 @@ if BUDGET >= 1 and SEED == 0:
 # > say whether another convolution stays beside it; nor how many layers $k_{LG}$ is, nor how it begins. We add, with a
 # > last layer of small weights and zero bias (as CondInst, whose spread is .01), so that at the start a trained matcher
 # > is hardly disturbed. Training follows the paper's stages at our scale: one frame warped to three, then clips, the
-# > matcher and the generator together (`vosnb train dynamic-kernels`). The row "none" takes the same steps without kernels.
+# > matcher and the generator together (`vosnb train dynamic-kernels`). The row "none" takes the same steps without
+# > kernels.
 #
 # Now the swap on S3's net. Frame 0 is remembered with the true masks, and a late frame is segmented: with each
 # object's own kernel, with the next one's, and without kernels.
