@@ -112,7 +112,6 @@ def test_mistakes_are_one_sentence_without_traceback(shot):
 def test_missing_options_are_told_by_click(shot):
     assert vosnb("run", shot / "shot").exit_code == 2
     assert vosnb("train", "everything").exit_code == 2
-    assert "write them as in" in vosnb("train", "matching", "--widths", "narrow").output
     assert vosnb("data", "imagenet").exit_code == 2
 
 
@@ -132,16 +131,14 @@ def test_train_and_data_hand_on_what_was_given_and_leave_other_defaults_alone(ca
     assert "w.safetensors" in vosnb("train", "matching", "--steps", 3, "--out", "w.safetensors", "--resume").output
     vosnb("train", "matching", "--start-from", "matching", "--learning-rate", 1e-4)
     vosnb("train", "matching")
-    vosnb("train", "matching", "--widths", "8/8/16/16")
     assert trained == [
         ((), {"seed": 0, "resume": True, "steps": 3, "out": Path("w.safetensors")}),
         ((), {"seed": 0, "resume": False, "start_from": "matching", "learning_rate": 1e-4}),
         ((), {"seed": 0, "resume": False}),
-        ((), {"seed": 0, "resume": False, "widths": (8, 8, 16, 16)}),
     ]
     written = calls(dynamic_kernels, "train", "k.safetensors")
-    vosnb("train", "dynamic-kernels", "--kernels", "local", "--aspp", "--seed", 2)
-    assert written == [((), {"seed": 2, "resume": False, "kernels": "local", "aspp": True})]
+    vosnb("train", "dynamic-kernels", "--kernels", "local", "--aspp", "--shallow", "--seed", 2)
+    assert written == [((), {"seed": 2, "resume": False, "kernels": "local", "aspp": True, "shallow": True})]
     assert "for `vosnb train dynamic-kernels` alone" in vosnb("train", "matching", "--aspp").output
     assert "davis2017 is in there" in vosnb("data", "davis2017", "--to", "x", "--url", "file:///d.zip").output
     assert fetched == [(("davis2017", Path("x"), "file:///d.zip", None), {})]

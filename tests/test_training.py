@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file
 
 from vosnb.features import load_weights
-from vosnb.methods.matching import MatchingNet, load_matching_net
+from vosnb.methods.matching import MatchingNet
 from vosnb.training import loop, matching
 
 
@@ -87,14 +87,6 @@ def test_training_goes_on_from_given_weights(tmp_path):
     first, then = load_file(first), load_file(then)
     learned = [name for name in first if name.endswith(("conv.weight", "key.weight"))]
     assert learned and all(torch.equal(first[name], then[name]) for name in learned)
-
-
-def test_a_narrower_network_is_loaded_with_its_own_widths(tmp_path):
-    path = tmp_path / "narrow.safetensors"
-    matching.train(1, batch=1, workers=0, device="cpu", out=path, widths=(8, 8, 16, 16))
-    assert load_matching_net(path).widths == (8, 8, 16, 16)
-    with pytest.raises(ValueError, match="does not fit"):
-        load_weights(MatchingNet(), path)
 
 
 def test_nothing_to_resume_is_told(tmp_path):

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file
 
 from vosnb.clips import Clip
-from vosnb.features import load_weights, save_weights, to_image, weights_card
+from vosnb.features import load_weights, save_weights, to_image, weights_card, weights_file
 from vosnb.methods.dynamic_kernels import KernelNet, load_kernel_net
 from vosnb.methods.matching import MatchingNet
 from vosnb.trackers import segment
@@ -157,6 +157,16 @@ def test_it_begins_as_the_matcher_it_was_given(tmp_path):
     ours, other = load_file(path), load_file(tmp_path / "other.safetensors")
     names = [name for name in other if name.endswith("query_key.weight")]
     assert names and all((ours[name] - other[name]).abs().max() < 2e-3 for name in names)
+
+
+def test_a_shallower_backbone_begins_with_the_blocks_it_has_room_for(tmp_path):
+    path = dynamic_kernels.train(shallow=True, out=tmp_path / "shallow.safetensors", **TINY | {"steps": 1})
+    ours, matcher = load_file(path), load_file(weights_file("matching"))
+    deepest = {name for name in matcher if name.startswith("query_encoder.stride8.2.")}
+    assert deepest and not deepest & ours.keys() and load_kernel_net(path).settings["shallow"]
+    name = "query_encoder.stride8.1.body.0.0.weight"
+    assert (ours[name] - matcher[name]).abs().max() < 2e-3
+    assert dynamic_kernels.name_of("both", False, shallow=True) == "kernels-shallow"
 
 
 def test_what_cannot_be_is_told(tmp_path):

@@ -106,14 +106,6 @@ def bench(trackers, dataset, split, objects, file, limit, difficulties):
     click.echo(benchmark.table(results))
 
 
-def numbers(_, __, text: str | None) -> tuple[int, ...] | None:
-    """16/32/64/96 as (16, 32, 64, 96)."""
-    try:
-        return tuple(int(number) for number in text.split("/")) if text else None
-    except ValueError:
-        raise click.BadParameter(f"{text!r} are not numbers: write them as in 16/32/64/96.") from None
-
-
 WEIGHTS_TO_TRAIN = ("matching", "refinement", "base-net", "st-rnn", "dynamic-kernels", "meta", "e-osvos")
 
 
@@ -126,9 +118,9 @@ WEIGHTS_TO_TRAIN = ("matching", "refinement", "base-net", "st-rnn", "dynamic-ker
 @click.option("--start-from", help="Weights to begin with: a name or a file.")
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="At the start of the schedule.")
 @click.option("--same-species", type=click.FloatRange(0, 1), help="Share of clips with look-alikes; default 0.125.")
-@click.option("--widths", callback=numbers, help="Channels of the encoders, as in 16/32/64/96; default 24/48/96/128.")
 @click.option("--kernels", type=click.Choice(["none", "global", "local", "both"]), help="A row of S3's table 2.")
 @click.option("--aspp", is_flag=True, default=None, help="Its last row: ASPP before the decoder.")
+@click.option("--shallow", is_flag=True, default=None, help="A backbone with a block less, for ensembles.")
 @click.option("--parent-steps", type=click.IntRange(1), help="Of the ordinary training before meta-training.")
 @click.option("--learn", type=click.Choice(["parent", "one", "layer", "neuron"]), help="A row of S4's table 1.")
 @click.option("--norm", type=click.Choice(["group", "batch"]), help="Normalisation of the segmenter.")
@@ -138,14 +130,14 @@ WEIGHTS_TO_TRAIN = ("matching", "refinement", "base-net", "st-rnn", "dynamic-ker
 def train(what, seed, resume, **given):
     """Train the weights of WHAT on generated clips.
 
-    --start-from is for `matching` and `e-osvos`; --learning-rate, --same-species, --widths for `matching`
-    alone; --kernels, --aspp for `dynamic-kernels`; --learn, --norm, --loss for `meta` and `e-osvos`; --order, --tasks
-    for `meta`, --parent-steps for `e-osvos`, which trains its parent first.
+    --start-from is for `matching` and `e-osvos`; --learning-rate, --same-species for `matching` alone; --kernels,
+    --aspp, --shallow for `dynamic-kernels`; --learn, --norm, --loss for `meta` and `e-osvos`; --order, --tasks for
+    `meta`, --parent-steps for `e-osvos`, which trains its parent first.
     """
     given = {name: value for name, value in given.items() if value is not None}
     owners = {"start_from": ("matching", "e-osvos"), "parent_steps": ("e-osvos",)}
-    owners |= dict.fromkeys(("learning_rate", "same_species", "widths"), ("matching",))
-    owners |= dict.fromkeys(("kernels", "aspp"), ("dynamic-kernels",))
+    owners |= dict.fromkeys(("learning_rate", "same_species"), ("matching",))
+    owners |= dict.fromkeys(("kernels", "aspp", "shallow"), ("dynamic-kernels",))
     owners |= dict.fromkeys(("learn", "norm", "loss"), ("meta", "e-osvos"))
     owners |= dict.fromkeys(("order", "tasks"), ("meta",))
     if foreign := [name for name in given if what not in owners.get(name, (what,))]:

@@ -51,17 +51,17 @@ class Residual(nn.Module):
 
 
 class Backbone(nn.Module):
-    """The query encoder Enc_Q: an image (B, 3, H, W) becomes maps at stride 2, 4 and 8."""
+    """The query encoder Enc_Q: an image (B, 3, H, W) becomes maps at stride 2, 4 and 8.
 
-    def __init__(self, widths=WIDTHS):
+    shallow: two blocks at stride 8 instead of three; it begins well with what the first two of three have learned.
+    """
+
+    def __init__(self, widths=WIDTHS, shallow: bool = False):
         super().__init__()
         self.stride2 = nn.Sequential(conv_bn(3, widths[0], 2), nn.ReLU(inplace=True))
         self.stride4 = Residual(widths[0], widths[1], 2)
-        self.stride8 = nn.Sequential(
-            Residual(widths[1], widths[2], 2),
-            Residual(widths[2], widths[3], dilation=2),
-            Residual(widths[3], widths[3]),
-        )
+        blocks = [Residual(widths[1], widths[2], 2), Residual(widths[2], widths[3], dilation=2)]
+        self.stride8 = nn.Sequential(*blocks, *([] if shallow else [Residual(widths[3], widths[3])]))
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         at2 = self.stride2(image)

@@ -162,8 +162,9 @@ class KernelNet(MatchingNet):
         return double(logit if k is None else logit + convolve(x, k, self.generator.channels))
 
     def begin_as(self, matcher: MatchingNet) -> "KernelNet":
-        """Take over what a matcher has learned; generator and ASPP stay as they are."""
-        self.load_state_dict(self.state_dict() | matcher.state_dict())
+        """Take over what a matcher has learned, as far as there is room; generator and ASPP stay as they are."""
+        own = self.state_dict()
+        self.load_state_dict(own | {name: x for name, x in matcher.state_dict().items() if name in own})
         return self
 
 

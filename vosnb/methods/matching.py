@@ -6,15 +6,13 @@ then read (S0-E2); a decoder turns it into a mask. Lesson 01 builds this file st
 Shapes: N query cells, M memory cells, d key channels, v value channels; leading batch dimensions are allowed.
 """
 
-import json
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vosnb.features import WIDTHS, Backbone, Decoder, MemoryEncoder, load_weights, weights_card
+from vosnb.features import WIDTHS, Backbone, Decoder, MemoryEncoder
 
 
 def affinity(query_keys: torch.Tensor, memory_keys: torch.Tensor, scale: float | None = None) -> torch.Tensor:
@@ -147,10 +145,9 @@ class MatchingNet(nn.Module):
     About 1.4 M parameters. S0 adapts `query_key` and `memory_key`, nothing else.
     """
 
-    def __init__(self, widths=WIDTHS, key_dim: int = 32, value_dim: int = 64):
+    def __init__(self, widths=WIDTHS, key_dim: int = 32, value_dim: int = 64, shallow: bool = False):
         super().__init__()
-        self.widths = tuple(widths)
-        self.query_encoder, self.memory_encoder = Backbone(widths), MemoryEncoder(widths)
+        self.query_encoder, self.memory_encoder = Backbone(widths, shallow), MemoryEncoder(widths)
         self.query_key, self.query_value = (nn.Conv2d(widths[-1], n, 3, padding=1) for n in (key_dim, value_dim))
         self.memory_key, self.memory_value = (nn.Conv2d(widths[-1], n, 3, padding=1) for n in (key_dim, value_dim))
         self.decoder = Decoder(2 * value_dim, widths)
@@ -171,12 +168,3 @@ class MatchingNet(nn.Module):
         """One query frame and what K objects read from their memories (K, v, N) -> logits (K, 1, H, W)."""
         value, at4, at2 = (x.expand(len(read), -1, -1, -1) for x in (query.value, query.at4, query.at2))
         return self.decoder(torch.cat([value, read.view_as(value)], 1), at4, at2)
-
-
-def load_matching_net(name: str | Path) -> MatchingNet:
-    """A `MatchingNet` of the settings that its weights (a name, or a file) were trained with, filled with them.
-
-    Raises FileNotFoundError when there is no such file and ValueError when it belongs to another network.
-    """
-    settings = json.loads(weights_card(name).get("settings", "{}"))
-    return load_weights(MatchingNet(**settings), name)

@@ -41,8 +41,8 @@ TRICKS = {  # rows of table 3
     "plain": "kernels",
     "flip": "kernels:flip=true",
     "flip, scales": "kernels:flip=true:scales=1/1.25",
-    "ensemble": "kernels++kernels@weights=kernels-narrow",
-    "ensemble, flip, scales": "kernels++kernels@weights=kernels-narrow:flip=true:scales=1/1.25",
+    "ensemble": "kernels++kernels@weights=kernels-shallow",
+    "ensemble, flip, scales": "kernels++kernels@weights=kernels-shallow:flip=true:scales=1/1.25",
 }
 STUDIES = ROOT / "build" / "studies"
 

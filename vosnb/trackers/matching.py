@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vosnb.features import STRIDE
+from vosnb.features import STRIDE, load_weights
 from vosnb.methods.context import History, adapt_keys, check_settings
-from vosnb.methods.matching import MatchingNet, Memory, Query, load_matching_net, read_flat, soft_aggregate
+from vosnb.methods.matching import MatchingNet, Memory, Query, read_flat, soft_aggregate
 from vosnb.trackers.base import NetworkTracker, resize
 
 
@@ -33,7 +33,7 @@ class MatchingTracker(NetworkTracker):
         super().__init__(**network)
         self.new_memory = functools.partial(Memory, memory, every, capacity, beta)  # no lambda: runs are saved
         self.new_memory()  # wrong settings are told now, not at the first frame
-        self.net = (load_matching_net(weights) if net is None else net.eval()).to(self.device)
+        self.net = (load_weights(MatchingNet(), weights) if net is None else net.eval()).to(self.device)
 
     def _reset(self) -> None:
         self.memories: list[Memory] = []  # one for each group of objects that came together

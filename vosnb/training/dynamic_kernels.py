@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 import torch
 
-from vosnb.features import save_weights, to_image
+from vosnb.features import load_weights, save_weights, to_image
 from vosnb.methods.dynamic_kernels import KernelNet, ObjectFeatures
 from vosnb.methods.losses import soft_mask_loss
-from vosnb.methods.matching import Query, affinity, load_matching_net, read_memory
+from vosnb.methods.matching import MatchingNet, Query, affinity, read_memory
 from vosnb.paths import ROOT, WEIGHTS
 from vosnb.training.loop import descend, fast_bfloat16, fit, prepare
 from vosnb.training.refinement import draw_clips
@@ -30,9 +30,10 @@ LEARNING_RATE, MATCHER_RATE = 5e-3, 5e-4  # of what is new, and of what has been
 KERNELS = {"none": (), "global": ("global",), "local": ("local",), "both": ("global", "local")}
 
 
-def name_of(kernels: str, aspp: bool) -> str:
-    """The tracker, and the weights, of a row of table 2."""
-    return "kernels" + (f"-{kernels}" if kernels != "both" else "") + ("+aspp" if aspp else "")
+def name_of(kernels: str, aspp: bool, shallow: bool = False) -> str:
+    """The tracker, and the weights, of a row of table 2; shallow: the other backbone of table 3's ensemble."""
+    row = "kernels" + (f"-{kernels}" if kernels != "both" else "") + ("+aspp" if aspp else "")
+    return row + ("-shallow" if shallow else "")
 
 
 def clips(seed: int, count: int, workers: int = 2) -> tuple[np.ndarray, np.ndarray]:
@@ -115,6 +116,7 @@ def sample_loss(net: KernelNet, images: torch.Tensor, masks: torch.Tensor, toget
 def train(
     kernels: str = "both",
     aspp: bool = False,
+    shallow: bool = False,
     steps: int = 280,
     batch: int = 4,
     seed: int = 0,
@@ -126,16 +128,16 @@ def train(
 ) -> Path:
     """Train a row of table 2 and write its weights, by default those of the tracker of that name.
 
-    kernels: "none", "global", "local" or "both". count: of clips. start_from: name or file of the matcher's weights.
+    kernels: "none", "global", "local" or "both". shallow: as for `vosnb.features.Backbone`. count: of clips.
+    start_from: name or file of the matcher's weights.
     Raises FileNotFoundError when there is nothing to resume, ValueError for unknown kernels.
     """
     if kernels not in KERNELS:
         raise ValueError(f"kernels={kernels!r} are unknown: choose from {', '.join(KERNELS)}.")
-    out = Path(out or WEIGHTS / f"{name_of(kernels, aspp)}.safetensors")
+    out = Path(out or WEIGHTS / f"{name_of(kernels, aspp, shallow)}.safetensors")
     device = prepare(seed, device)
     frames, masks = clips(seed, count)
-    matcher = load_matching_net(start_from)
-    net = KernelNet(KERNELS[kernels], aspp, widths=matcher.widths).begin_as(matcher)
+    net = KernelNet(KERNELS[kernels], aspp, shallow=shallow).begin_as(load_weights(MatchingNet(), start_from))
     net.to(device, memory_format=torch.channels_last).eval()  # few frames, alike: normalised by what is known of many
     learned = dict(net.named_parameters())
     new = [learned.pop(name) for name in list(learned) if name.startswith(("generator.", "aspp."))]

@@ -6,8 +6,6 @@ cross-entropy on the mask that affinity alone reads, h_i. Without that last term
 minutes that we have.
 """
 
-import json
-from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,7 +17,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 
 from vosnb import creatures
-from vosnb.features import STRIDE, WIDTHS, load_weights, save_weights, to_image
+from vosnb.features import STRIDE, load_weights, save_weights, to_image
 from vosnb.methods.context import object_heatmap
 from vosnb.methods.losses import soft_mask_loss
 from vosnb.methods.matching import MatchingNet, affinity, read_memory
@@ -133,20 +131,18 @@ def train(
     device: str | torch.device | None = None,
     start_from: str | Path | None = None,
     learning_rate: float = LEARNING_RATE,
-    widths: Sequence[int] = WIDTHS,
     **knobs,
 ) -> Path:
     """Train the matcher and write its weights; under half an hour on two cores for the default number of steps.
 
     The shipped weights had more of them: data/weights/README.md. A checkpoint is kept under build/training/ every
     250 steps; `resume=True` goes on from it and ends where the uninterrupted run would have ended.
-    start_from: name or file of weights to begin with. widths: channels of the encoders at stride 2, 4, 8 and 8.
-    knobs: turned in the training mixture, as for `Samples`.
+    start_from: name or file of weights to begin with. knobs: turned in the training mixture, as for `Samples`.
     Raises FileNotFoundError when there is nothing to resume, KnobError for a knob that does not exist.
     """
     creatures.TRAINING.turned(**knobs)  # wrong ones are told now, not by a worker
     device = prepare(seed, device)
-    net = MatchingNet(widths).to(device, memory_format=torch.channels_last)
+    net = MatchingNet().to(device, memory_format=torch.channels_last)
     if start_from:
         load_weights(net, start_from)
     average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(AVERAGING), use_buffers=True)
@@ -173,8 +169,6 @@ def train(
     net.train()
     minutes = fit(Path(out).stem, parts, batches, learn, steps, resume)
     card = {"network": "MatchingNet", "seed": seed, "steps": steps, "batch": batch, "minutes": f"{minutes:.0f}"}
-    if tuple(widths) != WIDTHS:
-        card["settings"] = json.dumps({"widths": list(widths)})
     if start_from:
         card["start_from"] = Path(start_from).name
     card |= {name: str(value) for name, value in knobs.items()}
