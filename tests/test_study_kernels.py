@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from vosnb import benchmark, creatures
 from vosnb.benchmark import interval
 from vosnb.paths import RESULTS
 from vosnb.studies import kernels
@@ -46,6 +47,16 @@ def test_table_2_has_a_row_for_each_row_and_difficulty_and_its_gain_over_none():
         assert (row["won"], row["lost"]) == (2 * (gain > 0), 2 * (gain < 0))
         assert row["J"] == pytest.approx(0.455 + gain) and row["fps"] == 5 and row["by_seed"] == [gain, gain]
     assert rows["both", "bb"]["J"] == pytest.approx(0.435) and rows["both", "bb"]["clips"] == 1
+
+
+def test_the_matcher_is_compared_clip_by_clip(monkeypatch, tmp_path):
+    clips = [creatures.generate(n, kind, "val", (64, 64), 4) for n, kind in enumerate(("easy", "twins"))]
+    monkeypatch.setattr(kernels, "STUDIES", tmp_path)
+    plain = {r["clip"]: r["J"] for r in benchmark.bench(["matching"], clips, objects="first")["clips"]}
+    better = {name: {"J": J + 0.01} for name, J in plain.items()}
+    rows = {row["difficulty"]: row for row in kernels.against_matcher(better, clips)}
+    assert list(rows) == ["all", "easy", "twins"] and rows["all"]["clips"] == 2
+    assert all(row["gain"] == pytest.approx(0.01) for row in rows.values())
 
 
 def test_rows_are_of_trackers_that_there_are():

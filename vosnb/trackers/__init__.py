@@ -17,6 +17,13 @@ import torch
 
 from vosnb.clips import Clip
 from vosnb.trackers.base import Tracker
+from vosnb.trackers.kernels import (
+    GlobalKernelTracker,
+    KernelASPPTracker,
+    KernelTracker,
+    LocalKernelTracker,
+    NoKernelTracker,
+)
 from vosnb.trackers.matching import ContextTracker, MatchingTracker
 from vosnb.trackers.ridge import ContextRidgeTracker, RidgeTracker, VideoRidgeTracker
 from vosnb.trackers.simple import HistogramTracker, StillTracker
@@ -44,6 +51,11 @@ TRACKERS: dict[str, Callable[..., Tracker]] = {
     "ridge": RidgeTracker,
     "ridge+rnn": ContextRidgeTracker,
     "ridge+st-rnn": VideoRidgeTracker,
+    "kernels-none": NoKernelTracker,
+    "kernels-global": GlobalKernelTracker,
+    "kernels-local": LocalKernelTracker,
+    "kernels": KernelTracker,
+    "kernels+aspp": KernelASPPTracker,
 }
 
 
