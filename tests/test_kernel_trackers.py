@@ -53,7 +53,7 @@ def test_kernels_matter_a_little_at_first_and_more_when_turned_up(clip, matcher,
         (run(clip, KernelTracker(net=kernel_net(matcher, row, loud=loud), device="cpu")) - plain).abs().max()
         for loud in (False, True)
     )
-    assert 0 < quiet < 0.2 * loud
+    assert 0 < quiet < min(0.01, 0.5 * loud)  # of probabilities
 
 
 @pytest.mark.parametrize("channels", [(24, 1), (24, 8, 8, 1)], ids=str)

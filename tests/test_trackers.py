@@ -150,7 +150,7 @@ def test_wrong_frames_and_masks_are_told(net):
 def test_missing_and_foreign_weights_are_told(tmp_path):
     from safetensors.torch import save_file
 
-    with pytest.raises(FileNotFoundError, match="vosnb train nothing"):
+    with pytest.raises(FileNotFoundError, match="restore data.weights"):
         MatchingTracker(weights="nothing")
     save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(ValueError, match="does not fit this network"):

@@ -1048,10 +1048,10 @@ table(
 # Read a gain together with its interval *and* its seeds: a row that is trained again lands somewhere else, and a gain
 # smaller than the differences between its own seeds is not one.
 #
-# By that rule **nothing here is a gain that we can be sure of.** Both kernels together come nearest: a third of a point,
-# above zero with all three seeds, 95 clips won and 65 lost; but the interval over clips *and* seeds holds zero. Global
-# or local alone, and ASPP, change nothing that can be told from zero. The paper's gains are of the same size, .003 to
-# .007, each from one training.
+# By that rule **nothing here is a gain that we can be sure of.** Both kernels together come nearest: .003, above zero
+# with all three seeds, 95 clips won and 65 lost; but the interval over clips *and* seeds holds zero. Global or local
+# alone, and ASPP, change nothing that can be told from zero. The paper's gains are of the same size, .003 to .007, each
+# from one training.
 #
 # Why so little? The swap above has told us. With its own kernel, with another object's, or with none, S3's net draws
 # nearly the same masks: what kernels add has a few hundredths of the spread of the other logits. Training could have
@@ -1098,9 +1098,9 @@ table(
 )
 
 # %% [markdown]
-# `lookalike` is where S3 promises most, and there both kernels gain about .01, with an interval just above zero. `twins`
-# differ in less than a look-alike does, and gain nothing. Eight difficulties and four rows are 32 intervals; one or two
-# of them miss zero by chance.
+# `lookalike` is where S3 promises most, and there both kernels gain about .01, with an interval just above zero.
+# `twins` differ in less than a look-alike does, and gain nothing. Eight difficulties and four rows are 32 intervals;
+# one or two of them miss zero by chance.
 #
 # And `kernels` (seed 0) beside the matcher that it began as, the shipped one:
 
@@ -1179,8 +1179,8 @@ table(
 # %% [markdown]
 # On 24 clips none of the intervals is clear of zero; flip wins on 17 of them, and costs a factor of two. The paper's
 # ensemble has four networks with four backbones, and its scales are 480 and 600 pixels; ours are two small ones, the
-# other with a block less. Note the order of sizes in the paper's own tables: kernels +.007, tricks +.032. Whoever reads a ranking reads
-# mostly the second number.
+# other with a block less. Note the order of sizes in the paper's own tables: kernels +.007, tricks +.032. Whoever
+# reads a ranking reads mostly the second number.
 #
 # ## What we now know
 #
