@@ -101,3 +101,15 @@ def test_the_shipped_weights_are_small_and_have_a_card():
         assert path.stat().st_size <= 4e6
         assert f"## {path.stem}" in (WEIGHTS / "README.md").read_text()
     load_weights(MatchingNet(), "matching")
+
+
+def test_what_was_drawn_is_kept_until_its_key_is_another():
+    drawn = []
+
+    def draw():
+        drawn.append({"a": np.arange(3) + len(drawn)})
+        return drawn[-1]
+
+    for key, last, times in (("one", 2, 1), ("one", 2, 1), ("two", 3, 2), ("two", 3, 2)):
+        found = loop.kept("some", draw, key)
+        assert found.keys() == {"a"} and found["a"][-1] == last and len(drawn) == times

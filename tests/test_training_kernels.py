@@ -20,8 +20,7 @@ TINY = {"steps": 4, "batch": 1, "count": 2, "device": "cpu"}
 def in_miniature(monkeypatch, tmp_path):
     monkeypatch.setattr(refinement, "SIZE", 64)
     monkeypatch.setattr(loop, "CHECKPOINT_EVERY", 2)
-    for module in (loop, dynamic_kernels):
-        monkeypatch.setattr(module, "ROOT", tmp_path)
+    monkeypatch.setattr(loop, "ROOT", tmp_path)
     monkeypatch.setattr(refinement, "ProcessPoolExecutor", InThisProcess)
 
 

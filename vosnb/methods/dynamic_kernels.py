@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vosnb.features import STRIDE, double, load_weights, weights_card
+from vosnb.features import STRIDE, Backbone, double, load_weights, weights_card
 from vosnb.methods.matching import MatchingNet, Query
 
 
@@ -124,7 +124,7 @@ class KernelNet(MatchingNet):
 
     kernels: what they are written from, of "global" and "local"; without either this is the matcher. aspp: whether
     the decoder's input goes through `ASPP`. channels: of the generated layers, which begin at the decoder's 24.
-    matching: the settings of `MatchingNet`.
+    shallow: as for `vosnb.features.Backbone`, another backbone for ensembles. matching: the settings of `MatchingNet`.
     """
 
     def __init__(
@@ -132,10 +132,14 @@ class KernelNet(MatchingNet):
         kernels: tuple[str, ...] = ("global", "local"),
         aspp: bool = False,
         channels: tuple[int, ...] = (24, 1),
+        shallow: bool = False,
         **matching,
     ):
         super().__init__(**matching)
-        self.settings = {"kernels": list(kernels), "aspp": aspp, "channels": list(channels), **matching}
+        own = {"kernels": list(kernels), "aspp": aspp, "channels": list(channels), "shallow": shallow}
+        self.settings = own | matching
+        if shallow:
+            self.query_encoder = Backbone(shallow=True)
         width, inputs = self.memory_value.in_channels, 2 * self.memory_value.out_channels
         self.generator = KernelGenerator(tuple(kernels), width, tuple(channels)) if kernels else None
         self.aspp = ASPP(inputs, inputs // 4) if aspp else nn.Identity()

@@ -145,9 +145,9 @@ class MatchingNet(nn.Module):
     About 1.4 M parameters. S0 adapts `query_key` and `memory_key`, nothing else.
     """
 
-    def __init__(self, widths=WIDTHS, key_dim: int = 32, value_dim: int = 64, shallow: bool = False):
+    def __init__(self, widths=WIDTHS, key_dim: int = 32, value_dim: int = 64):
         super().__init__()
-        self.query_encoder, self.memory_encoder = Backbone(widths, shallow), MemoryEncoder(widths)
+        self.query_encoder, self.memory_encoder = Backbone(widths), MemoryEncoder(widths)
         self.query_key, self.query_value = (nn.Conv2d(widths[-1], n, 3, padding=1) for n in (key_dim, value_dim))
         self.memory_key, self.memory_value = (nn.Conv2d(widths[-1], n, 3, padding=1) for n in (key_dim, value_dim))
         self.decoder = Decoder(2 * value_dim, widths)

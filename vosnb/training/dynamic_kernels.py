@@ -17,8 +17,8 @@ from vosnb.features import load_weights, save_weights, to_image
 from vosnb.methods.dynamic_kernels import KernelNet, ObjectFeatures
 from vosnb.methods.losses import soft_mask_loss
 from vosnb.methods.matching import MatchingNet, Query, affinity, read_memory
-from vosnb.paths import ROOT, WEIGHTS
-from vosnb.training.loop import descend, fast_bfloat16, fit, prepare
+from vosnb.paths import WEIGHTS
+from vosnb.training.loop import descend, fast_bfloat16, fit, kept, prepare
 from vosnb.training.refinement import draw_clips
 
 CLIPS = 400  # drawn once for each seed
@@ -38,14 +38,12 @@ def name_of(kernels: str, aspp: bool, shallow: bool = False) -> str:
 
 def clips(seed: int, count: int, workers: int = 2) -> tuple[np.ndarray, np.ndarray]:
     """Frames (n, 8, H, W, 3) uint8 and masks (n, 8, 2, H, W) bool; kept in build/training/."""
-    kept = ROOT / "build" / "training" / f"clips-{seed}-{count}-{SAME_SPECIES}.npz"
-    if not kept.exists():
+
+    def draw() -> dict[str, np.ndarray]:
         frames, masks = draw_clips(seed, count, workers, same_species=SAME_SPECIES)
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        half_written = kept.with_suffix(".tmp.npz")
-        np.savez(half_written, frames=frames, masks=np.packbits(masks, -1))
-        half_written.replace(kept)
-    found = np.load(kept)
+        return {"frames": frames, "masks": np.packbits(masks, -1)}
+
+    found = kept(f"clips-{seed}-{count}-{SAME_SPECIES}", draw)
     return found["frames"], np.unpackbits(found["masks"], -1).astype(bool)
 
 

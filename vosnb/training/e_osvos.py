@@ -21,7 +21,7 @@ from vosnb.features import save_weights, to_image
 from vosnb.methods.mask_rcnn import MaskRCNN
 from vosnb.methods.meta import PER, MetaLearner, Task, TaskSet, learning_rates, load_learner
 from vosnb.paths import ROOT, WEIGHTS
-from vosnb.training.loop import descend, fit, prepare
+from vosnb.training.loop import descend, fit, kept, prepare
 from vosnb.training.meta import DECAY, JITTER, RATES_RATE, START_RATE, TESTS, T, tasks_of
 
 SIZE, CLIPS = 128, 500
@@ -43,16 +43,14 @@ def draw_clip(seed: int, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 def clips(seed: int, count: int, workers: int = 2) -> tuple[np.ndarray, np.ndarray]:
     """Frames (n, 8, H, W, 3) uint8 and masks (n, 8, 4, H, W) bool, one for each object; kept in build/training/."""
-    kept = ROOT / "build" / "training" / f"e-osvos-clips-{seed}-{count}.npz"
-    if not kept.exists():
+
+    def draw() -> dict[str, np.ndarray]:
         with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             drawn = pool.map(partial(draw_clip, seed), range(count), chunksize=8)
             frames, masks = map(np.stack, zip(*tqdm(drawn, "drawing clips", total=count), strict=True))
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        half_written = kept.with_suffix(".tmp.npz")
-        np.savez(half_written, frames=frames, masks=masks)
-        half_written.replace(kept)
-    found = np.load(kept)
+        return {"frames": frames, "masks": masks}
+
+    found = kept(f"e-osvos-clips-{seed}-{count}", draw)
     return found["frames"], found["masks"][:, :, None] == np.arange(1, OBJECTS + 1, dtype=np.uint8)[:, None, None]
 
 

@@ -57,6 +57,19 @@ def fit(
     return minutes + (time.time() - began) / 60
 
 
+def kept(name: str, draw: Callable[[], dict[str, np.ndarray]], key: str = "") -> dict[str, np.ndarray]:
+    """The arrays that `draw` returns: build/training/NAME.npz if it is there and was made with the same key."""
+    path = ROOT / "build" / "training" / f"{name}.npz"
+    if path.exists() and (found := dict(np.load(path))).pop("key", "") == key:
+        return found
+    found = draw()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half_written = path.with_suffix(".tmp.npz")
+    np.savez(half_written, key=key, **found)
+    half_written.replace(path)
+    return found
+
+
 def prepare(seed: int, device: str | torch.device | None) -> torch.device:
     """Seed torch, and give it one thread on a CPU, where another process makes the samples; returns the device."""
     device = torch.device(device) if device else default_device()

@@ -23,8 +23,8 @@ from vosnb.methods.losses import soft_mask_loss
 from vosnb.methods.matching import MatchingNet
 from vosnb.methods.refinement import BaseNet, RefinementNet, TargetFeatures, backbone_maps
 from vosnb.methods.target_model import Settings, TargetModel
-from vosnb.paths import ROOT, WEIGHTS
-from vosnb.training.loop import descend, fit, prepare
+from vosnb.paths import WEIGHTS
+from vosnb.training.loop import descend, fit, kept, prepare
 
 SIZE = 128
 CLIPS = 500
@@ -86,22 +86,19 @@ def clips(seed: int, count: int, workers: int = 2) -> dict[str, np.ndarray]:
 
     Kept in build/training/, and made anew when anything that they depend on has changed.
     """
-    kept = ROOT / "build" / "training" / "refinement-clips.npz"
-    key = repr((seed, count, SIZE, TARGET, AUGMENTED))
-    if kept.exists() and (found := dict(np.load(kept))).pop("key") == key:
-        return found
-    frames, masks = draw_clips(seed, count, workers)
-    encoder, features = backbone(), TargetFeatures()
-    cells = [features.together(backbone_maps(encoder, to_image(f, "cpu"))) for f in frames[:WHITENED_ON, :2]]
-    features.whiten.fit(torch.cat(cells).movedim(1, -1).flatten(0, -2))
-    score = partial(score_clip, features, encoder)
-    with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        scores = np.stack(list(tqdm(pool.map(score, frames, masks, range(count)), "target models", total=count)))
-    found = {"frames": frames, "masks": masks, "scores": scores}
-    found |= {"mean": features.whiten.mean.numpy(), "matrix": features.whiten.matrix.numpy()}
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(kept, key=key, **found)
-    return found
+
+    def draw() -> dict[str, np.ndarray]:
+        frames, masks = draw_clips(seed, count, workers)
+        encoder, features = backbone(), TargetFeatures()
+        cells = [features.together(backbone_maps(encoder, to_image(f, "cpu"))) for f in frames[:WHITENED_ON, :2]]
+        features.whiten.fit(torch.cat(cells).movedim(1, -1).flatten(0, -2))
+        score = partial(score_clip, features, encoder)
+        with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            scores = np.stack(list(tqdm(pool.map(score, frames, masks, range(count)), "target models", total=count)))
+        found = {"frames": frames, "masks": masks, "scores": scores}
+        return found | {"mean": features.whiten.mean.numpy(), "matrix": features.whiten.matrix.numpy()}
+
+    return kept("refinement-clips", draw, key=repr((seed, count, SIZE, TARGET, AUGMENTED)))
 
 
 def batch_of(found: dict[str, np.ndarray], seed: int, step: int, batch: int):
