@@ -70,7 +70,7 @@ net = load_weights(RefinementNet(), "refinement").to(dev).requires_grad_(False)
 tracker = make_tracker("frtm", net=net, device=dev, seed=SEED)
 encoder, OURS = tracker.encoder, tracker.settings  # the frozen backbone; how D is learned
 loaded = [clip for clip in clips.load(DATASET, SPLIT) if clip.masks[0] is not None and np.any(clip.masks[0] == 1)]
-LONGEST = max(9, round(18 * BUDGET))
+LONGEST = max(9, round(15 * BUDGET))
 ours = [whole_cells(clip, tracker.short_side).subclip(0, LONGEST) for clip in loaded[:MAX_CLIPS]]
 usual = (DATASET, SPLIT) == ("embedded", "val") and len(ours) >= 8 and BUDGET >= 1  # some claims are about these clips
 
