@@ -810,7 +810,7 @@ claim("ratio is S2-E4", torch.allclose(ours, printed))
 
 
 # %%
-STEPS, FRAMES, HIDDEN, LENGTH = max(6, round(48 * BUDGET)), 5, 16, 3.0
+STEPS, FRAMES, HIDDEN, LENGTH = max(6, round(42 * BUDGET)), 5, 16, 3.0
 encoder = load_weights(MatchingNet(), "matching").query_encoder.to(dev).requires_grad_(False)
 
 
