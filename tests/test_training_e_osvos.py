@@ -15,23 +15,9 @@ from vosnb.training import e_osvos, loop
 TINY = {"steps": 3, "parent_steps": 3, "batch": 1, "count": 2, "device": "cpu"}
 
 
-class InThisProcess:
-    """What stands in for a pool: two clips are not worth the processes."""
-
-    def __init__(self, *_, **__): ...
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_): ...
-
-    def map(self, function, items, chunksize):
-        return map(function, items)
-
-
 @pytest.fixture(autouse=True)
-def in_miniature(monkeypatch, tmp_path):
-    for name, value in {"SIZE": 64, "TASKS": 1, "T": 1, "ProcessPoolExecutor": InThisProcess}.items():
+def in_miniature(monkeypatch, tmp_path, in_this_process):
+    for name, value in {"SIZE": 64, "TASKS": 1, "T": 1, "ProcessPoolExecutor": in_this_process}.items():
         monkeypatch.setattr(e_osvos, name, value)
     monkeypatch.setattr(loop, "CHECKPOINT_EVERY", 1)
     for module in (loop, e_osvos):

@@ -17,25 +17,11 @@ TINY = {"steps": 4, "batch": 1, "count": 2, "device": "cpu"}
 
 
 @pytest.fixture(autouse=True)
-def in_miniature(monkeypatch, tmp_path):
+def in_miniature(monkeypatch, tmp_path, in_this_process):
     monkeypatch.setattr(refinement, "SIZE", 64)
     monkeypatch.setattr(loop, "CHECKPOINT_EVERY", 2)
     monkeypatch.setattr(loop, "ROOT", tmp_path)
-    monkeypatch.setattr(refinement, "ProcessPoolExecutor", InThisProcess)
-
-
-class InThisProcess:
-    """What stands in for a pool: two clips are not worth the processes."""
-
-    def __init__(self, *_, **__): ...
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_): ...
-
-    def map(self, function, items, chunksize):
-        return map(function, items)
+    monkeypatch.setattr(refinement, "ProcessPoolExecutor", in_this_process)
 
 
 def test_clips_are_drawn_once_and_kept_whole(monkeypatch):
