@@ -43,7 +43,7 @@ def exact(found, wanted):
 
 
 @pytest.mark.parametrize("order", ["first", "second", None])
-def test_every_step_of_fine_tuning_eq5(known, order):
+def test_S4_E5_every_step_of_fine_tuning(known, order):
     learner = learner_of(known)
     train, _ = losses_of(learner.net, known)
     seen = []
@@ -57,7 +57,7 @@ def test_every_step_of_fine_tuning_eq5(known, order):
 
 
 @pytest.mark.parametrize("order", ["first", "second"])
-def test_gradients_of_start_and_rates_eq4(known, order):
+def test_S4_E4_gradients_of_start_and_rates(known, order):
     learner = learner_of(known)
     value = learner.test_loss(*losses_of(learner.net, known), int(known["T"]), order)
     exact(value.detach(), known[f"{order}_meta_loss"])
@@ -67,7 +67,7 @@ def test_gradients_of_start_and_rates_eq4(known, order):
         exact(learner.rates[name].grad, known[f"{order}_grad_lr_{name}"])
 
 
-def test_one_parameter_by_hand_eq4():
+def test_S4_E4_one_parameter_by_hand():
     """Loss (theta - a)^2 / 2 inside and (theta - b)^2 / 2 outside: theta^T = a + (1 - lambda)^T (theta^0 - a)."""
     a, b, T, start, speed = 2.0, 3.0, 4, 0.5, 0.3
     for order in ("first", "second"):
@@ -82,6 +82,37 @@ def test_one_parameter_by_hand_eq4():
         through = -T * (1 - speed) ** (T - 1) * (start - a)
         exact(theta.grad.item(), (end - b) * (1 if order == "first" else left))
         exact(rate.grad.item(), (end - b) * (direct if order == "first" else through))
+
+
+class Number(nn.Module):
+    def __init__(self, x):
+        super().__init__()
+        self.x = nn.Parameter(torch.tensor(x, dtype=torch.float64))
+
+
+def test_S4_E2_the_learned_start_is_best_after_the_step_and_the_parent_before():
+    """Losses c_i (x - a_i)^2 / 2: the parent is the mean of a with weights c, the start that with c (1 - rate c)^2."""
+    a, c = torch.tensor([[-1.0, 2.0], [1.6, 0.2]], dtype=torch.float64)
+    learner, rate = MetaLearner(Number(0.0), {"x": torch.tensor(0.5, dtype=torch.float64)}), 0.5
+    optimizer = torch.optim.SGD(learner.net.parameters(), 1.0)
+    for _ in range(200):
+        optimizer.zero_grad()
+        for minimum, steep in zip(a, c, strict=True):
+
+            def loss(theta, t=0, minimum=minimum, steep=steep):
+                return steep * (theta["x"] - minimum) ** 2 / 2
+
+            learner.test_loss(loss, loss, 1, "second").backward()
+        optimizer.step()
+    weights = c * (1 - rate * c) ** 2
+    exact(learner.net.x.item(), ((weights * a).sum() / weights.sum()).item())
+    assert abs(learner.net.x - (c * a).sum() / c.sum()) > 1
+
+
+def test_S4_E3_many_steps_inside_end_at_the_minimum_of_the_train_loss():
+    theta, a = {"x": torch.tensor([5.0, -3.0], dtype=torch.float64)}, torch.tensor([1.0, 2.0], dtype=torch.float64)
+    tuned = fine_tune(lambda p, t: (p["x"] - a).square().sum(), theta, {"x": torch.tensor([0.3, 0.1])}, 200)
+    exact(tuned["x"], a)
 
 
 def test_steps_see_their_number():

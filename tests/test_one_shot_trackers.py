@@ -51,7 +51,7 @@ def test_normalised_by_groups_an_image_does_not_know_its_batch():
         torch.testing.assert_close(frozen(x)[:1], frozen(x[:1]), atol=1e-4, rtol=1e-3)
 
 
-def test_the_loss_is_the_one_of_the_settings():
+def test_S4_E1_the_loss_is_the_one_of_the_settings():
     logits, masks = torch.randn(2, 1, 8, 8), (torch.rand(2, 1, 8, 8) > 0.5).float()
     right = 4 * (2 * masks - 1)  # lovasz: hinges of 1 - 4 are zero; cross-entropy never is
     assert OneShotNet(loss="lovasz").loss(right, masks) == 0 < OneShotNet().loss(right, masks)

@@ -51,7 +51,7 @@ def fine_tune(
     order: str | None = None,
     watch: Callable[[int, Tensors, torch.Tensor], None] | None = None,
 ) -> Tensors:
-    """theta^T, after T steps of gradient descent with a rate for each parameter (S4, equation (5)).
+    """theta^T, after T steps of gradient descent with a rate for each parameter (S4-E5).
 
     loss(theta, t): of step t. order: what of the steps a gradient of theta^T sees: "second" all of them; "first" takes
     their gradients for constants (the dashed edges of S4's figure 2b cut), so that theta^0 gets the gradient at
@@ -73,7 +73,9 @@ def fine_tune(
 
 
 class MetaLearner:
-    """A network, whose parameters are the start theta^0, and its rates: what is learned outside, theta_g.
+    """A network, whose parameters are the start theta^0, and its rates: what is learned outside, theta_g (S4-E2).
+
+    Inside is `fine_tune`, which in T steps stands for the argmin of S4-E3.
 
     Rates that share a tensor go on sharing it. Its `state_dict` is the network's with "rates.NAME" beside it: what a
     checkpoint holds, and a file of weights.
@@ -101,7 +103,7 @@ class MetaLearner:
         steps: int,
         order: str = "first",
     ) -> torch.Tensor:
-        """The loss on test frames after T steps on train frames (S4, equation (4)); its `backward` is meta-learning."""
+        """The loss on test frames after T steps on train frames (S4-E4); its `backward` is meta-learning."""
         return test(fine_tune(train, self.theta, self.rates, steps, order))
 
     @torch.no_grad()

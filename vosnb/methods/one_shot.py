@@ -65,7 +65,7 @@ class OneShotNet(nn.Module):
         return enlarge(self.logit(x), images.shape[-2:])
 
     def loss(self, logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
-        """L_seg of S4, equation (1), for logits and masks in 0..1, both (B, 1, H, W)."""
+        """L_seg of S4-E1, for logits and masks in 0..1, both (B, 1, H, W)."""
         if self.settings["loss"] == "lovasz":
             return lovasz_hinge(logits[:, 0], masks[:, 0])
         return soft_mask_loss(logits, masks)

@@ -78,7 +78,7 @@ def segmentation_loss(net: OneShotNet, images: torch.Tensor, masks: torch.Tensor
 
 
 def learn_tasks(learner: MetaLearner, tasks: list[Task], order: str) -> float:
-    """The gradients of start and rates over some tasks, whose mean loss is returned (S4, equation (4))."""
+    """The gradients of start and rates over some tasks, whose mean loss is returned (S4-E4)."""
     total = 0.0
     for task in tasks:  # one after the other, so that one at a time is kept
         inside = partial(segmentation_loss, learner.net, task.train_images, task.train_masks)
