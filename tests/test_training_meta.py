@@ -68,7 +68,7 @@ def test_tasks_depend_on_seed_and_step_alone_and_share_colours():
 def test_every_row_is_written_with_its_parts_and_loads(tmp_path, learn):
     path = meta.train(learn, **TINY | {"steps": 2})
     learner, card = load_one_shot(path), weights_card(path)
-    assert card["learn"] == learn and card["steps"] == "2" and path.parent == tmp_path
+    assert card["learn"] == learn and card["steps"] == ("2" if learn == "parent" else "4") and path.parent == tmp_path
     rates = {"parent": 0, "one": 1, "layer": 24, "neuron": sum(len(p) for p in learner.theta.values())}[learn]
     values = torch.cat([torch.zeros(0), *(rate.flatten() for rate in learner.rates.values())])
     assert learner.rates.keys() == (learner.theta.keys() if rates else set())
@@ -107,7 +107,7 @@ def test_a_start_is_learned_after_ordinary_steps(monkeypatch):
     meta.train("parent", **TINY)
     assert called == ["learn_frames"] * 4
     meta.train(**TINY)
-    assert called[4:] == ["learn_frames"] * 2 + ["learn_tasks"] * 2
+    assert called[4:] == ["learn_frames"] * 2 + ["learn_tasks"] * 4
 
 
 def test_all_objects_are_one_task_or_each_one(monkeypatch):
@@ -115,7 +115,7 @@ def test_all_objects_are_one_task_or_each_one(monkeypatch):
     monkeypatch.setattr(meta, "tasks_of", lambda found, *given: (seen.append(len(found)), ours(found, *given))[1])
     for settings in ({}, {"tasks": "all"}, {"learn": "parent"}):
         meta.train(**TINY, **settings)
-    assert seen == [3, 3, 6, 6, *[3] * 8]
+    assert seen == [3, 3, *[6] * 4, *[3] * 6, *[3] * 4]
 
 
 def test_rows_have_names():
@@ -160,3 +160,14 @@ def test_what_cannot_be_is_told(tmp_path):
         meta.train(order="third")
     with pytest.raises(FileNotFoundError, match="train without --resume"):
         meta.train(resume=True, **TINY)
+
+
+def test_a_parent_that_there_is_spares_the_ordinary_training(tmp_path, monkeypatch):
+    parent = meta.train("parent", **TINY, out=tmp_path / "parent.safetensors")
+    monkeypatch.setattr(meta, "learn_frames", None)
+    path = meta.train("one", loss="lovasz", **TINY | {"steps": 1}, start_from=parent)
+    ours, given = load_one_shot(path).net, load_one_shot(parent).net
+    torch.testing.assert_close(ours.logit.weight, given.logit.weight, atol=5e-3, rtol=0)
+    assert ours.settings["loss"] == "lovasz"
+    with pytest.raises(ValueError, match="does not fit this network"):
+        meta.train("one", norm="batch", **TINY, start_from=parent)

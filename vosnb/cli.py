@@ -130,12 +130,12 @@ WEIGHTS_TO_TRAIN = ("matching", "refinement", "base-net", "st-rnn", "dynamic-ker
 def train(what, seed, resume, **given):
     """Train the weights of WHAT on generated clips.
 
-    --start-from is for `matching` and `e-osvos`; --learning-rate, --same-species for `matching` alone; --kernels,
-    --aspp, --shallow for `dynamic-kernels`; --learn, --norm, --loss for `meta` and `e-osvos`; --order, --tasks for
-    `meta`, --parent-steps for `e-osvos`, which trains its parent first.
+    --start-from is for `matching`, `meta` and `e-osvos`; --learning-rate, --same-species for `matching` alone;
+    --kernels, --aspp, --shallow for `dynamic-kernels`; --learn, --norm, --loss for `meta` and `e-osvos`; --order,
+    --tasks for `meta`, --parent-steps for `e-osvos`, which trains its parent first.
     """
     given = {name: value for name, value in given.items() if value is not None}
-    owners = {"start_from": ("matching", "e-osvos"), "parent_steps": ("e-osvos",)}
+    owners = {"start_from": ("matching", "meta", "e-osvos"), "parent_steps": ("e-osvos",)}
     owners |= dict.fromkeys(("learning_rate", "same_species"), ("matching",))
     owners |= dict.fromkeys(("kernels", "aspp", "shallow"), ("dynamic-kernels",))
     owners |= dict.fromkeys(("learn", "norm", "loss"), ("meta", "e-osvos"))

@@ -75,17 +75,19 @@ def enlarge(x: torch.Tensor, size) -> torch.Tensor:
     return F.interpolate(x, tuple(size), mode="bilinear", align_corners=False)
 
 
-def spatial_transforms(images: torch.Tensor, masks: torch.Tensor, r: np.random.Generator):
+def spatial_transforms(
+    images: torch.Tensor, masks: torch.Tensor, r: np.random.Generator, turn: float = 30, scale: float = 0.25
+):
     """Each image (B, 3, H, W) and its mask (B, 1, H, W) flipped or not, turned and scaled about the middle.
 
-    By up to 30 degrees, and by 0.75 to 1.25, as in S4's code; what lies outside is mirrored, so that no black corners
-    are learned. Where the object would be lost, image and mask stay.
+    By up to `turn` degrees, and by 1 - scale to 1 + scale, the defaults those of S4's code; what lies outside is
+    mirrored, so that no black corners are learned. Where the object would be lost, image and mask stay.
     """
     H, W = images.shape[-2:]
     matrices = []
     for _ in images:
-        angle, scale, flip = math.radians(r.uniform(-30, 30)), r.uniform(0.75, 1.25), r.choice([-1, 1])
-        c, s = math.cos(angle) / scale, math.sin(angle) / scale
+        angle, size, flip = math.radians(r.uniform(-turn, turn)), 1 + r.uniform(-scale, scale), r.choice([-1, 1])
+        c, s = math.cos(angle) / size, math.sin(angle) / size
         matrices.append([[flip * c, s * H / W, 0], [-flip * s * W / H, c, 0]])  # of coordinates in -1..1
     grid = F.affine_grid(images.new_tensor(matrices), list(images.shape), align_corners=False)
     both = torch.cat([images, masks], 1)

@@ -4,7 +4,9 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 
-from vosnb.benchmark import bench
+import numpy as np
+
+from vosnb.benchmark import bench, interval
 from vosnb.clips import Clip
 from vosnb.paths import RESULTS, ROOT
 from vosnb.trackers.base import Tracker
@@ -32,6 +34,25 @@ def gains(
         row |= {"gain": pair["J_gain"], "low": pair["J_gain_low"], "high": pair["J_gain_high"]}
         found[name] = row | {"won": pair["wins"], "lost": pair["losses"]}
     return found
+
+
+def compared(J: np.ndarray, before: np.ndarray) -> dict:
+    """What J of some clips gains over J of the same clips before: the mean with its interval, clips won and lost."""
+    gain = J - before
+    low, high = interval(gain)
+    return {"gain": gain.mean(), "low": low, "high": high, "won": int((gain > 0).sum()), "lost": int((gain < 0).sum())}
+
+
+def speed(records: list[dict], whole: bool = False) -> float:
+    """Frames/s over all these clips: of those after the first, or `whole`, with the time that the first ones took."""
+    frames, seconds = (sum(record[key] for record in records) for key in ("frames", "seconds"))
+    return (frames + len(records)) / (seconds + sum(r["start_s"] for r in records)) if whole else frames / seconds
+
+
+def rounded(row: dict) -> dict:
+    """Four decimals."""
+    exact = str | int | None
+    return {key: v if isinstance(v, exact) else np.round(v, 4).tolist() for key, v in row.items()}
 
 
 def write(name: str, command: str, rows: list[dict]) -> None:

@@ -22,10 +22,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vosnb.benchmark import RESAMPLES, bench, interval
+from vosnb.benchmark import RESAMPLES, bench
 from vosnb.clips import Clip, load
 from vosnb.paths import ROOT
-from vosnb.studies.common import write
+from vosnb.studies.common import compared, rounded, speed, write
 from vosnb.trackers import make_tracker
 from vosnb.training.dynamic_kernels import name_of, train
 
@@ -117,9 +117,8 @@ def against_matcher(kernels: dict[str, dict], clips: list[Clip]) -> list[dict]:
     for kind in ["all", *dict.fromkeys(record["difficulty"] for record in plain.values())]:
         names = [name for name, record in plain.items() if kind in ("all", record["difficulty"])]
         J, before = (np.array([found[name]["J"] for name in names]) for found in (kernels, plain))
-        low, high = interval(J - before)
         row = {"study": "matcher", "difficulty": kind, "clips": len(names), "J_matching": before.mean(), "J": J.mean()}
-        rows.append(rounded(row | {"gain": (J - before).mean(), "low": low, "high": high}))
+        rows.append(rounded(row | compared(J, before)))
     return rows
 
 
@@ -130,23 +129,10 @@ def table_3(clips: list[Clip]) -> list[dict]:
     J = {spec: np.array([record["J"] for record in found]) for spec, found in records.items()}
     rows = []
     for row, spec in TRICKS.items():
-        gains = J[spec] - J[TRICKS["plain"]]
-        low, high = interval(gains)
         found = {"study": "table 3", "row": row, "tracker": spec, "clips": len(clips), "J": J[spec].mean()}
-        found |= {"gain": gains.mean(), "low": low, "high": high}
-        found |= {"won": int((gains > 0).sum()), "lost": int((gains < 0).sum()), "fps": speed(records[spec])}
-        rows.append(rounded(found))
+        found |= compared(J[spec], J[TRICKS["plain"]])
+        rows.append(rounded(found | {"fps": speed(records[spec])}))
     return rows
-
-
-def speed(records: list[dict]) -> float:
-    """Frames per second over all these clips."""
-    return sum(record["frames"] for record in records) / sum(record["seconds"] for record in records)
-
-
-def rounded(row: dict) -> dict:
-    """Four decimals."""
-    return {key: v if isinstance(v, str | int) else np.round(v, 4).tolist() for key, v in row.items()}
 
 
 if __name__ == "__main__":

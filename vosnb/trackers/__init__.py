@@ -25,6 +25,14 @@ from vosnb.trackers.kernels import (
     NoKernelTracker,
 )
 from vosnb.trackers.matching import ContextTracker, MatchingTracker
+from vosnb.trackers.one_shot import (
+    ConvolutionalTracker,
+    EOSVOS50OnATracker,
+    EOSVOS50Tracker,
+    EOSVOSOnATracker,
+    EOSVOSTracker,
+    FinetunedParentTracker,
+)
 from vosnb.trackers.ridge import ContextRidgeTracker, RidgeTracker, VideoRidgeTracker
 from vosnb.trackers.simple import HistogramTracker, StillTracker
 from vosnb.trackers.target import (
@@ -56,6 +64,12 @@ TRACKERS: dict[str, Callable[..., Tracker]] = {
     "kernels-local": LocalKernelTracker,
     "kernels": KernelTracker,
     "kernels+aspp": KernelASPPTracker,
+    "one-shot": ConvolutionalTracker,
+    "parent+finetune": FinetunedParentTracker,
+    "e-osvos-10": EOSVOSTracker,
+    "e-osvos-50": EOSVOS50Tracker,
+    "e-osvos-10-OnA": EOSVOSOnATracker,
+    "e-osvos-50-OnA": EOSVOS50OnATracker,
 }
 
 

@@ -1,8 +1,8 @@
 """How the weights of S4's fully convolutional trackers are made: `vosnb train meta`, one row of its table 1 a run.
 
-Each run begins by training the net in the ordinary way, to find what is labelled in training clips, every object.
-"parent" goes on like that; all other rows then learn a start, and rates, for five steps on one frame (S4 section 4.2:
-first order, four tasks at a time, RAdam). S4's network came from such a training too, of days; ours takes a minute.
+Each run begins by training the net in the ordinary way, to find what is labelled in training clips, every object: the
+parent. S4's network came from such a training too, of days; ours takes minutes. All rows but "parent" then learn a
+start, and rates, for five steps on one frame (S4 section 4.2: first order, four tasks at a time, RAdam).
 """
 
 import json
@@ -16,7 +16,7 @@ import torch
 from torch.func import functional_call
 
 from vosnb.features import save_weights
-from vosnb.methods.meta import ORDERS, PER, MetaLearner, Task, TaskSet, learning_rates
+from vosnb.methods.meta import ORDERS, PER, MetaLearner, Task, TaskSet, learning_rates, load_learner
 from vosnb.methods.one_shot import OneShotNet, spatial_transforms
 from vosnb.paths import WEIGHTS
 from vosnb.training.dynamic_kernels import clips
@@ -27,9 +27,9 @@ CLIPS = 400
 T, TASKS, TESTS = 5, 4, 2  # steps inside; tasks of a step outside; test frames of a task
 FIRST_RATE, JITTER = 0.1, 0.5  # what the rates begin with
 START_RATE, RATES_RATE, DECAY = 3e-3, 5e-3, 1e-3  # of RAdam
+TURN, SCALE = 10, 0.1  # of the transforms; those of the tracker turn further than a clip does
 ORDINARY_RATE, FRAMES = 2e-3, 8  # of Adam; frames of a step
-ORDINARY = 500  # steps before a start is learned
-STEPS = {"parent": 3600, "meta": ORDINARY + 600}  # six minutes on one core each
+ORDINARY, META = 3600, 600  # steps: of the parent, and then outside
 SPLITS = ("single", "all")
 
 
@@ -57,7 +57,7 @@ def recoloured(images: torch.Tensor, r: np.random.Generator) -> torch.Tensor:
 
 def augment(images: torch.Tensor, masks: torch.Tensor, r: np.random.Generator):
     """Each frame (B, 3, H, W) and mask (B, 1, H, W) in its own way: moved, and recoloured."""
-    images, masks = spatial_transforms(images, masks, r)
+    images, masks = spatial_transforms(images, masks, r, TURN, SCALE)
     return recoloured(images, r), masks
 
 
@@ -116,13 +116,15 @@ def train(
     resume: bool = False,
     device: str | torch.device | None = None,
     count: int = CLIPS,
+    start_from: str | Path | None = None,
 ) -> Path:
     """Train a row of table 1 and write its weights, by default those that are called like the row.
 
     learn: "parent", the net alone and in the ordinary way; else a start and rates: "one", "layer" or "neuron".
     norm, loss: of `OneShotNet`; batch normalisation keeps, frozen, the averages of the ordinary training. order: of the
     gradient through the steps. tasks: "single" objects, or "all" of a clip as one: the split broken, so that memorising
-    pays. steps: the ordinary ones included. count: of clips.
+    pays. steps: of the parent, or of learning a start, after the parent's. count: of clips. start_from: the weights of a
+    parent, which is then not trained.
     Raises FileNotFoundError when there is nothing to resume, ValueError for settings that do not exist.
     """
     for value, known in ((learn, ("parent", *PER)), (order, ORDERS[1:]), (tasks, SPLITS)):
@@ -130,11 +132,17 @@ def train(
             raise ValueError(f"{value!r} is unknown: choose from {', '.join(known)}.")
     out = Path(out or WEIGHTS / f"{name_of(learn, norm, loss, order, tasks)}.safetensors")
     device = prepare(seed, device)
-    steps = steps or STEPS["parent" if learn == "parent" else "meta"]
-    ordinary = steps if learn == "parent" else min(ORDINARY, steps // 2)
+    if learn == "parent":
+        steps = ordinary = steps or ORDINARY
+    else:
+        ordinary = 0 if start_from else ORDINARY
+        steps = ordinary + (steps or META)
     frames, masks = shrunk(*clips(seed, count), SIZE)
     every, found = TaskSet(frames, masks, together=True), TaskSet(frames, masks, together=tasks == "all")
-    net = OneShotNet(norm, loss).to(device)
+    net = OneShotNet(norm, loss)
+    if start_from:
+        load_learner(net, start_from)
+    net.to(device)
     learner = MetaLearner(net, {} if learn == "parent" else first_rates(net, learn, seed))
     adam = torch.optim.Adam(net.parameters(), ORDINARY_RATE)
     radam = torch.optim.RAdam(learner.groups(START_RATE, RATES_RATE, DECAY), decoupled_weight_decay=True)
