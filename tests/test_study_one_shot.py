@@ -46,8 +46,7 @@ def test_the_search_takes_the_best_rate_for_each_number_of_steps(monkeypatch):
     assert [row["J"] for row in rows if row["T"] == 10] == pytest.approx([0.35, 0.4, 0.5, 0.3])
 
 
-def test_a_row_is_compared_clip_by_clip_with_the_one_it_names(monkeypatch):
-    monkeypatch.setattr(one_shot, "minutes", lambda spec: 6.0)
+def test_a_row_is_compared_clip_by_clip_with_the_one_it_names():
     records = {"x": [record("a", 0.5), record("b", 0.7)], "y": [record("a", 0.6), record("b", 0.65)]}
     rows = one_shot.tabulate({"plain": ("x", None), "better": ("y", "plain")}, records)
     assert [(row["row"], row["difficulty"]) for row in rows] == [
@@ -58,7 +57,7 @@ def test_a_row_is_compared_clip_by_clip_with_the_one_it_names(monkeypatch):
     assert rows[5]["gain"] == pytest.approx(-0.05) and rows[5]["clips"] == 1
 
 
-def test_a_point_counts_the_time_for_the_first_frame(monkeypatch):
+def test_a_point_counts_the_time_for_the_first_frame():
     (point,) = one_shot.points({"learned": {10: "x"}}, {"x": [record("a", 0.5), record("b", 0.7)]})
     assert point["T"] == 10 and point["J"] == pytest.approx(0.6)
     assert point["fps"] == pytest.approx(22 / 10)  # eleven frames a clip, in five seconds

@@ -23,10 +23,8 @@ import torch
 from vosnb import creatures
 from vosnb.benchmark import bench, interval
 from vosnb.clips import Clip, load
-from vosnb.features import weights_card
 from vosnb.paths import ROOT
 from vosnb.studies.common import compared, rounded, speed, write
-from vosnb.trackers import TRACKERS, parse_tracker
 
 VAL_SEED = 50_000  # of the first clip for the search; those of split "val" are others
 Rates = dict[int, float]  # the best one for so many steps
@@ -90,7 +88,8 @@ PARTS = {
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clips", type=int, default=160, help="no more than this many of test-large")
-    parser.add_argument("--val", type=int, default=24, help="clips of the val stream for the search")
+    parser.add_argument("--figure", type=int, default=32, help="of these, for figure 3")
+    parser.add_argument("--val", type=int, default=16, help="clips of the val stream for the search")
     parser.add_argument("--part", choices=PARTS, help="only play the rows of this network")
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -99,12 +98,12 @@ def main():
     for part in [given.part] if given.part else PARTS:
         rows, rates = search(part, given.val)
         table, curves = PARTS[part].played(rates)
-        specs = [spec for spec, _ in table.values()] + [spec for curve in curves.values() for spec in curve.values()]
-        records = play(f"one-shot-{part}", specs, clips)
-        searched, tables = searched + rows, tables + tabulate(table, records)
-        figures += points(curves, records)
+        searched += rows
+        tables += tabulate(table, play(f"one-shot-{part}", [spec for spec, _ in table.values()], clips))
+        specs = [spec for curve in curves.values() for spec in curve.values()]
+        figures += points(curves, play(f"one-shot-{part}-steps", specs, clips[: given.figure]))
     if not given.part:
-        command = f"python -m vosnb.studies.one_shot --clips {len(clips)} --val {given.val}"
+        command = f"python -m vosnb.studies.one_shot --clips {len(clips)} --figure {given.figure} --val {given.val}"
         write("one_shot", command, [rounded(row) for row in searched + tables + figures])
 
 
@@ -141,7 +140,7 @@ def tabulate(table: Rows, records: Records) -> list[dict]:
             if against:
                 J, before = (J_of(records[tracker])[chosen] for tracker in (spec, table[against][0]))
                 found |= compared(J, before)
-            found |= {"start_s": mean(own, "start_s"), "fps": speed(own), "minutes": minutes(spec)}
+            found |= {"start_s": mean(own, "start_s"), "fps": speed(own)}
             rows.append(found)
     return rows
 
@@ -168,12 +167,6 @@ def J_of(records: list[dict]) -> np.ndarray:
 
 def mean(records: list[dict], key: str) -> float:
     return float(np.mean([record[key] for record in records]))
-
-
-def minutes(spec: str) -> float:
-    """How long the training of a tracker's weights took."""
-    name, settings = parse_tracker(spec)
-    return float(weights_card(settings.get("weights", TRACKERS[name].WEIGHTS))["minutes"])
 
 
 if __name__ == "__main__":

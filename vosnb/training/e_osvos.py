@@ -1,7 +1,7 @@
 """How `e-osvos.safetensors` is made: `vosnb train e-osvos`, Mask R-CNN, first trained and then meta-trained (S4).
 
 Parent: an ordinary training, in which every object of a generated clip is one to be found. Then tasks of one object
-each: five steps of fine-tuning on one frame, after which two other frames are to be right (equation (4)); what changes
+each: five steps of fine-tuning on one frame, after which two other frames are to be right (S4-E4); what changes
 is where the steps begin and how long each neuron's are. The parent finds everything, the steps make it forget all but
 one object.
 """

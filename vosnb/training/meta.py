@@ -25,7 +25,7 @@ from vosnb.training.loop import fit, prepare
 SIZE = 96  # pixels; clips are drawn larger and shrunk
 CLIPS = 400
 T, TASKS, TESTS = 5, 4, 2  # steps inside; tasks of a step outside; test frames of a task
-FIRST_RATE, JITTER = 0.1, 0.5  # what the rates begin with
+FIRST_RATE, JITTER = {"group": 0.1, "batch": 0.02}, 0.5  # what the rates begin with: the best single one of a parent
 START_RATE, RATES_RATE, DECAY = 3e-3, 5e-3, 1e-3  # of RAdam
 TURN, SCALE = 10, 0.1  # of the transforms; those of the tracker turn further than a clip does
 ORDINARY_RATE, FRAMES = 2e-3, 8  # of Adam; frames of a step
@@ -84,8 +84,9 @@ def learn_tasks(learner: MetaLearner, tasks: list[Task], order: str) -> float:
         inside = partial(segmentation_loss, learner.net, task.train_images, task.train_masks)
         outside = partial(segmentation_loss, learner.net, task.test_images, task.test_masks)
         value = learner.test_loss(inside, outside, T, order) / len(tasks)
-        value.backward()
-        total += value.item()
+        if torch.isfinite(value):  # rates too high for a task: it teaches nothing
+            value.backward()
+            total += value.item()
     return total
 
 
@@ -101,7 +102,9 @@ def learn_frames(learner: MetaLearner, tasks: list[Task]) -> float:
 def first_rates(net: OneShotNet, learn: str, seed: int) -> dict[str, torch.Tensor]:
     """What the rates begin with; neurons not all alike, as in S4's code."""
     jitter = JITTER if learn == "neuron" else 0.0
-    return learning_rates(dict(net.named_parameters()), learn, FIRST_RATE, jitter, np.random.default_rng([seed, 7]))
+    return learning_rates(
+        dict(net.named_parameters()), learn, FIRST_RATE[net.settings["norm"]], jitter, np.random.default_rng([seed, 7])
+    )
 
 
 def train(
