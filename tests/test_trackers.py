@@ -11,6 +11,7 @@ from vosnb.methods.refinement import BaseNet, RefinementNet
 from vosnb.trackers import MatchingTracker, make_tracker, segment, tracker_names
 
 TARGET = ("target-model", "frtm-static", "frtm", "frtm-fast")
+ONE_SHOT = ("one-shot", "parent+finetune", "e-osvos-10", "e-osvos-50", "e-osvos-10-OnA", "e-osvos-50-OnA")
 
 
 def square_clip(steps=6, size=(48, 64), late=None):
@@ -34,6 +35,7 @@ def every_tracker(net):
     settings = {"matching": {"net": net, "device": "cpu"}, "base-net+finetune": {"finetune": 1, "batch": 1}}
     target, base = RefinementNet(), BaseNet()
     settings |= {name: {"net": target, "augmented": 2} for name in TARGET}
+    settings |= {name: {"steps": 1, "adapt_steps": 1} for name in ONE_SHOT}
     for name in ("base-net", "base-net+finetune"):
         settings[name] = settings.get(name, {}) | {"net": base, "augmented": 2}
     return [make_tracker(name, **settings.get(name, {})) for name in tracker_names()]
