@@ -995,8 +995,8 @@ table(
 )  # fmt: skip
 
 # %% [markdown]
-# - **The start is most of it.** From the parent to the learned start is the largest step of the table, for the U-Net and
-#   for Mask R-CNN alike. In the paper it is larger still.
+# - **The start is most of it.** From the parent to the learned start is the largest step of the table, for the U-Net
+#   and for Mask R-CNN alike. In the paper it is larger still.
 # - **Steps can be bought.** With fifty steps or a hundred, the parent gets to where the learned start is with ten. That
 #   is the *efficient* in S4's title: the same J, for a fraction of the steps.
 # - **Rates of neurons** add little to a single learned rate, as in the paper. Look at the intervals of the small rows.
