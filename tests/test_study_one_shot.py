@@ -42,8 +42,8 @@ def test_the_search_takes_the_best_rate_for_each_number_of_steps(monkeypatch):
 
     monkeypatch.setattr(one_shot, "play", play)
     rows, rates = one_shot.search("u-net", 2)
-    assert rates == best and len(rows) == 7 * 4
-    assert [row["J"] for row in rows if row["T"] == 10] == pytest.approx([0.35, 0.4, 0.5, 0.3])
+    assert rates == best and len(rows) == 7 * 5
+    assert [row["J"] for row in rows if row["T"] == 10] == pytest.approx([0.32, 0.35, 0.4, 0.5, 0.3])
 
 
 def test_a_row_is_compared_clip_by_clip_with_the_one_it_names():

@@ -56,7 +56,7 @@ def u_net(rates: Rates) -> tuple[Rows, Curves]:
 
 def mask_rcnn(rates: Rates) -> tuple[Rows, Curves]:
     hand_made = f"e-osvos-10:weights=e-osvos-parent:rate={rates[10]}:propagate=false"
-    learned = {T: f"e-osvos-10:steps={T}" for T in (1, 3, 5, 10, 20, 50)}
+    learned = {T: f"e-osvos-10:steps={T}" for T in (1, 5, 10, 20, 50)}
     online = {T: f"e-osvos-10-OnA:steps={T}" for T in (10, 50)}
     parent, plain, boxes = "Mask R-CNN, hand-made, 10 steps", "Mask R-CNN, learned, 10 steps", "+ box propagation"
     rows = {
@@ -80,7 +80,7 @@ class Part(NamedTuple):
 
 
 PARTS = {
-    "u-net": Part("parent+finetune", (1, 3, 5, 10, 20, 50, 100), (0.05, 0.1, 0.2, 0.4), u_net),
+    "u-net": Part("parent+finetune", (1, 3, 5, 10, 20, 50, 100), (0.02, 0.05, 0.1, 0.2, 0.4), u_net),
     "mask-rcnn": Part("e-osvos-10:weights=e-osvos-parent:propagate=false", (10,), (0.005, 0.01, 0.02, 0.04), mask_rcnn),
 }
 
@@ -88,7 +88,6 @@ PARTS = {
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clips", type=int, default=160, help="no more than this many of test-large")
-    parser.add_argument("--figure", type=int, default=32, help="of these, for figure 3")
     parser.add_argument("--val", type=int, default=16, help="clips of the val stream for the search")
     parser.add_argument("--part", choices=PARTS, help="only play the rows of this network")
     given = parser.parse_args()
@@ -98,12 +97,15 @@ def main():
     for part in [given.part] if given.part else PARTS:
         rows, rates = search(part, given.val)
         table, curves = PARTS[part].played(rates)
-        searched += rows
-        tables += tabulate(table, play(f"one-shot-{part}", [spec for spec, _ in table.values()], clips))
-        specs = [spec for curve in curves.values() for spec in curve.values()]
-        figures += points(curves, play(f"one-shot-{part}-steps", specs, clips[: given.figure]))
+        specs = [spec for spec, _ in table.values()] + [spec for curve in curves.values() for spec in curve.values()]
+        records = play(f"one-shot-{part}", specs, clips)
+        searched, tables, figures = (
+            searched + rows,
+            tables + tabulate(table, records),
+            figures + points(curves, records),
+        )
     if not given.part:
-        command = f"python -m vosnb.studies.one_shot --clips {len(clips)} --figure {given.figure} --val {given.val}"
+        command = f"python -m vosnb.studies.one_shot --clips {len(clips)} --val {given.val}"
         write("one_shot", command, [rounded(row) for row in searched + tables + figures])
 
 
