@@ -567,7 +567,7 @@ show.filmstrip(
 # and three steps on frame 0 then lead to *less* (with its best rate, from 0.46 to 0.41).
 
 # %%
-T, TASKS, OUTSIDE = 3, 12, max(6, round(200 * BUDGET))
+T, TASKS, OUTSIDE = 3, 12, max(6, round(150 * BUDGET))
 
 
 def tasks_of(found, number):
@@ -626,7 +626,7 @@ guess_learned = predict(
 )
 
 # %%
-FEW, MANY = OUTSIDE // 5, OUTSIDE * 2 // 5  # shorter trainings, to compare
+FEW, MANY = OUTSIDE // 6, OUTSIDE * 2 // 5  # shorter trainings, to compare
 began = time.perf_counter()
 learned, losses, kept = learn("neuron", OUTSIDE, kept=(FEW, MANY))
 seconds = time.perf_counter() - began
