@@ -99,11 +99,9 @@ def main():
         table, curves = PARTS[part].played(rates)
         specs = [spec for spec, _ in table.values()] + [spec for curve in curves.values() for spec in curve.values()]
         records = play(f"one-shot-{part}", specs, clips)
-        searched, tables, figures = (
-            searched + rows,
-            tables + tabulate(table, records),
-            figures + points(curves, records),
-        )
+        searched += rows
+        tables += tabulate(table, records)
+        figures += points(curves, records)
     if not given.part:
         command = f"python -m vosnb.studies.one_shot --clips {len(clips)} --val {given.val}"
         write("one_shot", command, [rounded(row) for row in searched + tables + figures])

@@ -126,7 +126,7 @@ def train(
     learn: "parent", the net alone and in the ordinary way; else a start and rates: "one", "layer" or "neuron".
     norm, loss: of `OneShotNet`; batch normalisation keeps, frozen, the averages of the ordinary training. order: of the
     gradient through the steps. tasks: "single" objects, or "all" of a clip as one: the split broken, so that memorising
-    pays. steps: of the parent, or of learning a start, after the parent's. count: of clips. start_from: the weights of a
+    pays. steps: of the parent, or of learning a start, after the parent's. count: of clips. start_from: weights of a
     parent, which is then not trained.
     Raises FileNotFoundError when there is nothing to resume, ValueError for settings that do not exist.
     """
