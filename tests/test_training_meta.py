@@ -171,3 +171,11 @@ def test_a_parent_that_there_is_spares_the_ordinary_training(tmp_path, monkeypat
     assert ours.settings["loss"] == "lovasz"
     with pytest.raises(ValueError, match="does not fit this network"):
         meta.train("one", norm="batch", **TINY, start_from=parent)
+
+
+def test_a_task_whose_steps_lead_to_infinity_teaches_nothing():
+    net = meta.OneShotNet("batch", widths=(8, 8, 8, 8)).eval()
+    rates = meta.learning_rates(dict(net.named_parameters()), "one", 1e30)
+    tasks = meta.tasks_of(TaskSet(*meta.shrunk(*squares(0, 3), 32)), 0, 0, 2, 1)
+    assert meta.learn_tasks(learner := meta.MetaLearner(net, rates), tasks, "first") == 0
+    assert all(p.grad is None for p in [*net.parameters(), *learner.rates.values()])
