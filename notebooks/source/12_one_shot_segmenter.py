@@ -138,9 +138,9 @@ show.filmstrip(
 )
 
 # %% [markdown]
-# A pixel knows its surroundings, and no more: it cannot know that *this object is over there, in one piece*. S4 says it
-# like this: fine-tuning a fully convolutional network suffers from the imbalance of few object pixels and very many
-# others, and from *"the challenging object discrimination"*. What tuning does most of the time is *unlearning* all that
+# (Of the clips in the table, the one with most pixels gone astray.) A pixel knows its surroundings, and no more: it
+# cannot know that *this object is over there, in one piece*. S4 says it like this: fine-tuning a fully convolutional
+# network suffers from the imbalance of few object pixels and very many others, and from *"the challenging object discrimination"*. What tuning does most of the time is *unlearning* all that
 # is not the object.
 #
 # S4's answer is to change the network. First **detect**: say where the object is, as a box. Then **segment**: draw the
