@@ -41,6 +41,7 @@ from torch import nn
 from torch.func import functional_call, vmap
 
 from vosnb import clips, creatures, metrics, show
+from vosnb.benchmark import interval
 from vosnb.exercises import lesson_11 as exercises
 from vosnb.features import to_image
 from vosnb.lesson import card, check, claim, device, hint, predict, progress, solution, table  # noqa: F401
@@ -643,16 +644,15 @@ show.curves(
 
 
 # %%
-def interval(gain):
+def in_interval(gain):
     """Mean of paired differences (N,), and its 95 % bootstrap interval."""
-    drawn = np.random.default_rng(0).choice(gain.numpy(), (2000, len(gain))).mean(1)
-    return f"{gain.mean():+.2f} [{np.quantile(drawn, 0.025):+.2f}, {np.quantile(drawn, 0.975):+.2f}]"
+    return "{:+.2f} [{:+.2f}, {:+.2f}]".format(gain.mean(), *interval(gain))
 
 
 table(
     [
         {"steps": t, "parent": J_parent[:, t].mean().item(), "learned": J_learned[:, t].mean().item()}
-        | {"gain, 95 %": interval(J_learned[:, t] - J_parent[:, t]), "clips": len(J_learned)}
+        | {"gain, 95 %": in_interval(J_learned[:, t] - J_parent[:, t]), "clips": len(J_learned)}
         for t in (0, 1, 3, 5, 10)
     ]
 )
@@ -748,7 +748,7 @@ table(
     [
         {f"after {FEW} steps outside": name}
         | {f"J, {t} steps": J[:, t].mean().item() for t in (1, 3, 5, 10)}
-        | {"against the first row, 5 steps": "" if J is reference else interval(J[:, 5] - reference[:, 5])}
+        | {"against the first row, 5 steps": "" if J is reference else in_interval(J[:, 5] - reference[:, 5])}
         for name, J in J_ends.items()
     ]
 )

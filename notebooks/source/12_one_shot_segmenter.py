@@ -140,8 +140,8 @@ show.filmstrip(
 # %% [markdown]
 # (Of the clips in the table, the one with most pixels gone astray.) A pixel knows its surroundings, and no more: it
 # cannot know that *this object is over there, in one piece*. S4 says it like this: fine-tuning a fully convolutional
-# network suffers from the imbalance of few object pixels and very many others, and from *"the challenging object discrimination"*. What tuning does most of the time is *unlearning* all that
-# is not the object.
+# network suffers from the imbalance of few object pixels and very many others, and from *"the challenging object
+# discrimination"*. What tuning does most of the time is *unlearning* all that is not the object.
 #
 # S4's answer is to change the network. First **detect**: say where the object is, as a box. Then **segment**: draw the
 # mask, inside this box and nowhere else. Such a network exists, it is *Mask R-CNN*. The package has a small one of its
@@ -938,7 +938,6 @@ def merge_maximum(p: torch.Tensor) -> torch.Tensor:
 # %%
 brief = beginning(crowd, 4)
 K = min(3, len(ids))
-chosen = np.where(np.isin(brief.masks[0], ids[:K]), brief.masks[0], 0).astype(np.uint8)
 tracker, seconds = make_tracker("e-osvos-10", device=dev, seed=SEED), []
 for k in range(1, K + 1):
     began = time.perf_counter()

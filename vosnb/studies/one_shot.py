@@ -131,15 +131,12 @@ def tabulate(table: Rows, records: Records) -> list[dict]:
     """A row for each row of the table and difficulty."""
     rows = []
     for row, (spec, against) in table.items():
-        difficulties = [record["difficulty"] for record in records[spec]]
-        for kind in ["all", *dict.fromkeys(difficulties)]:
-            chosen = np.array([kind in ("all", difficulty) for difficulty in difficulties])
-            own = [record for record, wanted in zip(records[spec], chosen, strict=True) if wanted]
+        for kind in ["all", *dict.fromkeys(record["difficulty"] for record in records[spec])]:
+            own = of_difficulty(kind, records[spec])
             found = {"study": "table 1", "row": row, "tracker": spec, "against": against, "difficulty": kind}
             found |= {"clips": len(own), **scores(own), "F": mean(own, "F"), "JF": mean(own, "JF")}
             if against:
-                J, before = (J_of(records[tracker])[chosen] for tracker in (spec, table[against][0]))
-                found |= compared(J, before)
+                found |= compared(J_of(own), J_of(of_difficulty(kind, records[table[against][0]])))
             found |= {"start_s": mean(own, "start_s"), "fps": speed(own)}
             rows.append(found)
     return rows
@@ -154,6 +151,10 @@ def points(curves: Curves, records: Records) -> list[dict]:
         for curve, specs in curves.items()
         for T, spec in specs.items()
     ]
+
+
+def of_difficulty(kind: str, records: list[dict]) -> list[dict]:
+    return [record for record in records if kind in ("all", record["difficulty"])]
 
 
 def scores(records: list[dict]) -> dict:
