@@ -155,6 +155,19 @@ def test_objects_are_balanced_one_by_one_and_their_losses_summed(frame0):
     assert both.object[0] == pytest.approx(both.background[0])
 
 
+def test_the_loss_of_several_query_frames_is_the_mean_of_theirs(frame0):
+    _, query_key, memory_key, (fq, fr, mask) = frame0
+    other, shifted = fq.flip(-1), mask.flip(-1)
+
+    def start(features, masks):
+        history = adapt_keys(query_key, memory_key, features, fr, mask, steps=0, alpha=1.0, query_masks=masks)
+        return history.total[0]
+
+    one, two = start(fq, mask[None]), start(other, shifted[None])
+    assert one == adapt_keys(query_key, memory_key, fq, fr, mask, steps=0, alpha=1.0).total[0] != two
+    assert start(torch.cat([fq, other]), torch.stack([mask, shifted])) == pytest.approx((one + two) / 2)
+
+
 @pytest.mark.parametrize(
     ("tune", "moved"), [("both", {"query", "memory"}), ("query", {"query"}), ("memory", {"memory"})]
 )

@@ -143,14 +143,15 @@ def adapt_keys(
     tune: str = "both",
     patience: int | None = 10,
     loss: str = "excess",
+    query_masks: torch.Tensor | None = None,
 ) -> History:
     """Tune the two key convolutions, in place, on frame 0 looking into a memory of frame 0 (S0 sections 3.3 and 4).
 
         L_adapt = sum_k (alpha_k L_obj_k + L_bg_k)           (section 4.3 sums over objects)
 
     query_key, memory_key: the convolutions, left frozen; nothing else is changed.
-    query_features: (1, C, h, w), what the query encoder sees in frame 0. memory_features: (K, C, h, w), what the memory
-        encoder sees there of each object. masks: (K, h, w) in 0..1, one for each object.
+    query_features: (Q, C, h, w), what the query encoder sees in frame 0, Q = 1. memory_features: (K, C, h, w), what the
+        memory encoder sees there of each object. masks: (K, h, w) in 0..1, one for each object.
     steps, learning_rate: the paper has 50 and 1; with which normalisation and optimiser it does not say.
     alpha: "balanced" (the paper: both losses of an object start equal), or a number.
     normalise: "mean" divides the losses by the number of query cells, so that a rate means the same on any size of
@@ -159,6 +160,8 @@ def adapt_keys(
     patience: stop after so many steps without a new lowest loss, and return to the state that had it; None: run on and
         keep the last state.
     loss: "excess" (`excess_losses`, ours) or "leak" (S0-E3 to the letter).
+    query_masks: (Q, K, h, w), for query frames other than frame 0, which is all that a tracker has: what could keys
+        learn from more? The loss is the mean over these frames.
 
     Raises ValueError for settings that do not exist.
     """
@@ -169,11 +172,12 @@ def adapt_keys(
     parameters = [p.requires_grad_(True) for conv in tuned for p in conv.parameters()]
     descent = OPTIMIZERS[optimizer](parameters, learning_rate)
     m, history, kept, lowest = masks.flatten(1), History(), None, torch.inf
+    q = m[None] if query_masks is None else query_masks.flatten(2)
     query_features, memory_features = query_features.detach(), memory_features.detach()
     with torch.enable_grad():
         for step in range(steps + 1):
-            A = affinity(query_key(query_features).flatten(2), memory_key(memory_features).flatten(2), scale)
-            L_obj, L_bg = LOSSES[loss](A, m, m)
+            A = affinity(query_key(query_features).flatten(2)[:, None], memory_key(memory_features).flatten(2), scale)
+            L_obj, L_bg = (L.mean(0) for L in LOSSES[loss](A, q, m))
             if normalise == "mean":
                 L_obj, L_bg = L_obj / m.shape[-1], L_bg / m.shape[-1]
             if step == 0:

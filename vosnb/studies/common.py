@@ -31,9 +31,14 @@ def gains(
     for name in makers:
         pair, score = pairs[name], scores[name]
         row = {"clips": pair["clips"], "J_without": scores["plain"]["J"], "J": score["J"], "fps": score["fps"]}
-        row |= {"gain": pair["J_gain"], "low": pair["J_gain_low"], "high": pair["J_gain_high"]}
-        found[name] = row | {"won": pair["wins"], "lost": pair["losses"]}
+        found[name] = row | gain_of(pair)
     return found
+
+
+def gain_of(pair: dict) -> dict:
+    """What a pair of trackers in `bench`'s results says of J, under the names that all rows have."""
+    names = {"gain": "J_gain", "low": "J_gain_low", "high": "J_gain_high", "won": "wins", "lost": "losses"}
+    return {name: pair[theirs] for name, theirs in names.items()}
 
 
 def compared(J: np.ndarray, before: np.ndarray) -> dict:

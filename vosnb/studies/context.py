@@ -24,11 +24,12 @@ from vosnb import creatures
 from vosnb.cells import coverage, whole_cells
 from vosnb.clips import Clip, load
 from vosnb.features import STRIDE, load_weights
-from vosnb.methods.context import object_heatmap
+from vosnb.methods.context import adapt_keys, object_heatmap
 from vosnb.methods.matching import MatchingNet, affinity
+from vosnb.metrics import jaccard
 from vosnb.paths import ROOT
-from vosnb.studies.common import Makers, gains, write
-from vosnb.trackers import make_tracker
+from vosnb.studies.common import Makers, compared, gains, rounded, write
+from vosnb.trackers import make_tracker, segment
 from vosnb.trackers.base import Tracker, resize
 from vosnb.trackers.matching import ContextTracker, reference
 from vosnb.training import matching
@@ -53,6 +54,7 @@ BRIEF = 2000  # steps of training of `matching-brief`, and of its like that saw 
 TRAINED = {BRIEF: "matching-brief", 11500: "matching"}
 SHARES = (0.0, 0.125, 0.6)
 WIDTHS = (4, 8, 16, 32)
+SHOWN = {"frame 0": (0,), "early frames": (0, 2, 4, 6, 8), "frames all along": (0, 4, 8, 12, 16)}
 
 
 def main():
@@ -63,7 +65,7 @@ def main():
     count = given.clips
     torch.set_num_threads(1)
     twins = [clip for clip in load("embedded", "test-large") if clip.info["difficulty"] == "twins"][:count]
-    rows = settings(twins) + differences(count) + widths(twins) + trainings(twins, not given.no_training)
+    rows = settings(twins) + differences(count) + widths(twins) + trainings(twins, not given.no_training) + told(twins)
     write("context_ablations", f"python -m vosnb.studies.context --clips {count}", rows)
 
 
@@ -139,6 +141,41 @@ def widths(twins: list[Clip]) -> list[dict]:
         net = narrow_keys(load_weights(MatchingNet(), "matching"), width, load("embedded", "val"))
         found = compare(f"width-{width}", *with_and_without(net, "first"), twins)
         rows.append({"study": "key width", "setting": str(width)} | found["adapted"])
+    return rows
+
+
+class ToldTracker(ContextTracker):
+    """Adapts with the true masks of some frames of a clip, which no tracker has: what could keys learn from more?"""
+
+    def __init__(self, clip: Clip, times: tuple[int, ...], **context):
+        super().__init__(**context)
+        self.clip, self.times = clip, times
+
+    def _adapt(self, image, masks):
+        frames = [self._fit(self.clip.frames[t]) for t in self.times]
+        shown = [self._fit_masks(self.clip.masks[t], self.objects, image.shape[-2:]) for t in self.times]
+        cells = torch.stack([F.avg_pool2d(mask, STRIDE)[:, 0] for mask in shown])
+        keys = self.net.query_key, self.net.memory_key
+        query_features = torch.cat([self.net.query_encoder(frame)[-1] for frame in frames])
+        memory_features = self.net.memory_encoder(*reference(image, masks))
+        self.history = adapt_keys(*keys, query_features, memory_features, cells[0], **self.settings, query_masks=cells)
+
+
+def told(twins: list[Clip]) -> list[dict]:
+    """Is it the single frame that keeps keys from learning more? J is that of each clip's second half."""
+    net = load_weights(MatchingNet(), "matching")
+
+    def late(tracker: Tracker, clip: Clip) -> float:
+        scores = [jaccard(clip.masks[t] == 1, mask == 1) for t, mask, _ in segment(tracker, clip)]
+        return float(np.mean(scores[len(clip) // 2 :]))
+
+    clips = [clip.only(1) for clip in twins]
+    before = np.array([late(make_tracker("matching", memory="first", net=net), clip) for clip in clips])
+    rows = []
+    for setting, times in SHOWN.items():
+        J = np.array([late(ToldTracker(clip, times, memory="first", net=net), clip) for clip in clips])
+        row = {"study": "true masks shown", "setting": setting, "clips": len(clips), "J_without": before.mean()}
+        rows.append(rounded(row | {"J": J.mean()} | compared(J, before)))
     return rows
 
 
