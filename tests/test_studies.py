@@ -11,7 +11,7 @@ from vosnb import creatures
 from vosnb.features import load_weights
 from vosnb.methods.matching import MatchingNet, affinity
 from vosnb.paths import RESULTS
-from vosnb.studies import common, context, interactive
+from vosnb.studies import common, context, interactive, real
 from vosnb.trackers import make_tracker
 
 
@@ -56,6 +56,17 @@ def test_a_row_says_what_was_gained_over_what_and_where_affinity_goes(net, clips
     assert some["J"] - some["J_without"] == pytest.approx(some["gain"], abs=1e-5)
 
 
+def test_keys_that_were_told_of_frame_0_alone_are_those_of_the_tracker(net, clips):
+    clip = clips[0].only(1)
+    tracker = make_tracker("matching+context", memory="first", net=net, steps=5)
+    told = {times: context.ToldTracker(clip, times, memory="first", net=net, steps=5) for times in ((0,), (0, 4))}
+    for each in (tracker, *told.values()):
+        each.start(clip.frames[0], clip.first_mask)
+    weights = [each.net.query_key.weight for each in (tracker, *told.values())]
+    torch.testing.assert_close(weights[0], weights[1])
+    assert not torch.allclose(weights[0], weights[2], atol=1e-5)
+
+
 def test_the_stored_ablations_are_of_the_same_runs_as_table_1():
     """Where a study and the table on all clips ran the same tracker, the study's clips have the same J in both."""
     rows = json.loads((RESULTS / "context_ablations.json").read_text())["rows"]
@@ -65,6 +76,25 @@ def test_the_stored_ablations_are_of_the_same_runs_as_table_1():
         for key, name in {"J": f"matching+context:memory=first{tracker}", "J_without": "matching:memory=first"}.items():
             J = [r["J"] for r in records if (r["tracker"], r["difficulty"]) == (name, "twins")][: row["clips"]]
             assert len(J) == row["clips"] and row[key] == pytest.approx(np.mean(J), abs=5e-3), (setting, key)
+
+
+def test_a_step_on_real_clips_says_what_came_after_what(clips, monkeypatch, tmp_path):
+    monkeypatch.setattr(real, "ROOT", tmp_path)
+    monkeypatch.setattr(
+        real, "STEPS", {"easy": {"cues": ("still", "histogram")}, "S0": {"keys": ("still", "matching")}}
+    )
+    cues, keys = real.rows(clips)
+    assert (cues["method"], cues["step"], cues["before"], cues["after"]) == ("easy", "cues", "still", "histogram")
+    assert cues["J_before"] == keys["J_before"] and keys["J_after"] > keys["J_before"] + 0.1
+    for row in (cues, keys):
+        assert row["clips"] == 2 and row["gain"] == pytest.approx(row["J_after"] - row["J_before"], abs=2e-4)
+
+
+def test_the_stored_steps_on_real_clips_are_those_of_the_study():
+    rows = json.loads((RESULTS / "real.json").read_text())["rows"]
+    stored = {(row["method"], row["step"]): (row["before"], row["after"]) for row in rows}
+    assert stored == {(method, step): pair for method, steps in real.STEPS.items() for step, pair in steps.items()}
+    assert all(row["low"] <= row["gain"] <= row["high"] and row["won"] + row["lost"] <= row["clips"] for row in rows)
 
 
 def record(variant, clip, difficulty, J, seconds=1.0):
