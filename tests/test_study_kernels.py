@@ -54,9 +54,17 @@ def test_the_matcher_is_compared_clip_by_clip(monkeypatch, tmp_path):
     monkeypatch.setattr(kernels, "STUDIES", tmp_path)
     plain = {r["clip"]: r["J"] for r in benchmark.bench(["matching"], clips, objects="first")["clips"]}
     better = {name: {"J": J + 0.01} for name, J in plain.items()}
-    rows = {row["difficulty"]: row for row in kernels.against_matcher(better, clips)}
-    assert list(rows) == ["all", "easy", "twins"] and rows["all"]["clips"] == 2
-    assert all(row["gain"] == pytest.approx(0.01) for row in rows.values())
+    rows = {(row["row"], row["difficulty"]): row for row in kernels.against_matcher(better, clips)}
+    tricks = ("plain", "flip", "flip, matcher too")
+    assert list(rows) == [(trick, kind) for trick in tricks for kind in ("all", "easy", "twins")]
+    assert all(rows["plain", kind]["gain"] == pytest.approx(0.01) for kind in ("all", "easy", "twins"))
+    J = {
+        spec: np.mean([r["J"] for r in benchmark.bench([spec], clips, objects="first")["clips"]])
+        for spec in ("kernels:flip=true", "matching:flip=true")
+    }
+    for trick, J_matching in (("flip", np.mean(list(plain.values()))), ("flip, matcher too", J["matching:flip=true"])):
+        row = rows[trick, "all"]
+        assert (row["J"], row["J_matching"]) == pytest.approx((J["kernels:flip=true"], J_matching), abs=1e-3)
 
 
 def test_rows_are_of_trackers_that_there_are():

@@ -8,7 +8,7 @@ long; what is trained already stays in build/kernels/. A run that was stopped go
 
 - "table 2": J of each row, and what it gains over the row without kernels on the same clips and seeds. Intervals are
   over clips and seeds: both are drawn anew.
-- "matcher": the same for the shipped weights against the plain matcher.
+- "matcher": the same for the shipped weights, as they are and with flip, against the matcher.
 - "table 3": flip, scales and an ensemble of two backbones, against the plain tracker, on the first clips.
 
 Frames/s are those of the same runs, in which trackers take turns clip by clip: what they say of each other is fair even
@@ -110,15 +110,26 @@ def table_2(records: list[dict[str, dict]]) -> list[dict]:
 
 
 def against_matcher(kernels: dict[str, dict], clips: list[Clip]) -> list[dict]:
-    """The shipped kernels, {clip: record}, against the plain matcher, by difficulty."""
-    results = bench(["matching"], clips, objects="first", json_path=STUDIES / "kernels-matcher.json")
-    plain = {record["clip"]: record for record in results["clips"]}
+    """The shipped kernels, {clip: record}, against the matcher, by difficulty: as they are, with flip, and both so."""
+
+    def scored(run: str, spec: str) -> dict[str, dict]:
+        results = bench([spec], clips, objects="first", json_path=STUDIES / f"kernels-{run}.json")
+        return {record["clip"]: record for record in results["clips"]}
+
+    plain, flipped = scored("matcher", "matching"), scored("flip", TRICKS["flip"])
+    pairs = {
+        "plain": (kernels, plain),
+        "flip": (flipped, plain),
+        "flip, matcher too": (flipped, scored("matcher-flip", "matching:flip=true")),
+    }
     rows = []
-    for kind in ["all", *dict.fromkeys(record["difficulty"] for record in plain.values())]:
-        names = [name for name, record in plain.items() if kind in ("all", record["difficulty"])]
-        J, before = (np.array([found[name]["J"] for name in names]) for found in (kernels, plain))
-        row = {"study": "matcher", "difficulty": kind, "clips": len(names), "J_matching": before.mean(), "J": J.mean()}
-        rows.append(rounded(row | compared(J, before)))
+    for row, (after, before) in pairs.items():
+        for kind in ["all", *dict.fromkeys(record["difficulty"] for record in plain.values())]:
+            names = [name for name, record in plain.items() if kind in ("all", record["difficulty"])]
+            J, J_matching = (np.array([records[name]["J"] for name in names]) for records in (after, before))
+            found = {"study": "matcher", "row": row, "difficulty": kind, "clips": len(names)}
+            found |= {"J_matching": J_matching.mean(), "J": J.mean()}
+            rows.append(rounded(found | compared(J, J_matching)))
     return rows
 
 
