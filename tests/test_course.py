@@ -322,6 +322,38 @@ def test_an_error_hidden_in_a_widget_fails_the_run_and_its_state_is_not_kept(ran
     assert "widgets" not in read(out / "course" / "02_hidden.ipynb").metadata
 
 
+def test_a_kernel_that_dies_is_said_and_what_ran_before_is_kept(root, tmp_path):
+    (root / "source" / "00_tiny.py").write_text("# %%\nprint('alive')\n\n# %%\nimport os\n\nos._exit(1)\n")
+    course.build(execute=False, root=root)
+    (row,) = course.run_course(root=root, out=tmp_path)
+    assert "Kernel died" in row["result"]
+    first, _ = (cell for cell in read(tmp_path / "course" / "00_tiny.ipynb").cells if cell.cell_type == "code")
+    assert first.outputs[0].text == "alive\n"
+
+
+def test_slow_lessons_are_timed_again_by_themselves_and_failed_ones_are_not(root, tmp_path, monkeypatch):
+    alone = []
+
+    def execute_all(notebooks, out, parameters, jobs, cwd):
+        for notebook in reversed(notebooks):
+            name = notebook.stem
+            if jobs == 1:
+                alone.append(name)
+            beside = {"00_tiny": (61.0, "ok"), "01_fast": (60.0, "ok"), "02_bad": (70.0, "cell 3 failed")}[name]
+            seconds, result = (40.0, "ok") if jobs == 1 else beside
+            yield {"lesson": name, "seconds": seconds, "result": result}
+
+    for name in ("01_fast", "02_bad"):
+        write_lesson(root, LESSON, name)
+    course.build(execute=False, root=root)
+    monkeypatch.setattr(course, "execute_all", execute_all)
+    rows = course.run_course(root=root, out=tmp_path, retime_above=60)
+    assert alone == ["00_tiny"]
+    assert [(row["lesson"], row["seconds"], row["result"]) for row in rows] == [
+        ("00_tiny", 40.0, "ok"), ("01_fast", 60.0, "ok"), ("02_bad", 70.0, "cell 3 failed"),
+    ]  # fmt: skip
+
+
 def test_an_unknown_parameter_is_an_error_and_nothing_runs(root, tmp_path):
     with pytest.raises(CourseError, match="00_tiny has no parameter MAX_CLIP; it has MAX_CLIPS, SEED, BREAK."):
         course.run_course(parameters={"MAX_CLIP": 1}, root=root, out=tmp_path)

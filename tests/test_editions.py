@@ -27,7 +27,8 @@ def expected():
 
 
 def test_the_course_runs_within_its_budgets(expected):
-    rows = course.run_course()
+    # Beside another lesson each has half of a machine that students have to themselves: slow ones get a run alone.
+    rows = course.run_course(retime_above=60)
     assert results(rows) == expected
     slowest_first = sorted((row["seconds"] for row in rows), reverse=True)
     assert all(seconds <= 90 for seconds in slowest_first[:2])
