@@ -146,7 +146,7 @@ def test_train_and_data_hand_on_what_was_given_and_leave_other_defaults_alone(ca
 
 def test_every_data_set_that_can_be_fetched_is_offered():
     said = vosnb("data", "--help").output
-    assert all(name in said for name in downloads.DATASETS)
+    assert all(name in said for name in downloads.DATASETS | downloads.WEIGHTS)
 
 
 def test_course_fails_when_a_lesson_fails(calls):

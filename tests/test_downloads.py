@@ -1,4 +1,7 @@
-"""`vosnb data`, against a server on this machine that cuts, corrupts, redirects, and knows no ranges."""
+"""`vosnb data`, against a server on this machine that cuts, corrupts, redirects, and knows no ranges.
+
+What ImageNet weights are good for, once they are there, stands in test_features.py.
+"""
 
 import hashlib
 import io
@@ -125,7 +128,7 @@ def test_the_terms_are_said_before_the_first_byte_comes(serve, capsys):
     server = serve(b"")
     with pytest.raises(ClipError):
         fetch(url=server.url.replace("data.zip", "nowhere.zip"))
-    assert downloads.TERMS in capsys.readouterr().out
+    assert downloads.DAVIS_TERMS in capsys.readouterr().out
 
 
 def test_a_cut_connection_is_taken_up_where_it_broke(serve):
@@ -283,3 +286,28 @@ def test_every_archive_has_a_checksum_of_its_kind():
     for archive in downloads.DATASETS.values():
         algorithm, _, digest = archive.checksum.partition(":")
         assert archive.url.startswith("https://") and len(digest) == 2 * hashlib.new(algorithm).digest_size
+    for name, archive in downloads.WEIGHTS.items():  # torchvision's names end in how the checksum begins
+        assert archive.url.endswith(f"/{name}-{archive.checksum.removeprefix('sha256:')}.pth")
+        assert len(archive.checksum) == len("sha256:") + 8
+
+
+def test_weights_are_one_file_and_taken_up_where_they_broke(serve, tmp_path, monkeypatch, capsys):
+    content = np.random.default_rng(1).bytes(300_000)
+    server = serve(content)
+    begins = hashlib.sha256(content).hexdigest()[:8]
+    known = downloads.Archive(server.url, f"sha256:{begins}", 1, downloads.RESNET_TERMS, "https://docs.pytorch.org")
+    monkeypatch.setitem(downloads.WEIGHTS, "resnet18", known)
+    server.cuts = [100_000]
+    path = downloads.fetch("resnet18", progress=False)
+    assert path == tmp_path / "cache" / "resnet18.pth" and path.read_bytes() == content
+    assert leftovers(path) == ["resnet18.pth"] and [r for _, r in server.requests] == [None, "bytes=100000-"]
+    assert downloads.RESNET_TERMS in capsys.readouterr().out
+    assert downloads.fetch("resnet18", progress=False) == path and len(server.requests) == 2, "what is there stays"
+    with pytest.raises(ClipError, match="404 Not Found.*docs.pytorch.org"):
+        downloads.fetch("resnet18", tmp_path / "x.pth", server.url.replace("data", "gone"), progress=False)
+    server.content = content[::-1]
+    with pytest.raises(ClipError, match=f"not {begins}"):
+        downloads.fetch("resnet18", tmp_path / "x.pth", progress=False)
+    assert not (tmp_path / "x.pth").exists()
+    with pytest.raises(ClipError, match="is a folder"):
+        downloads.fetch("resnet18", tmp_path, progress=False)

@@ -161,12 +161,14 @@ def train(what, seed, resume, **given):
 
 
 @main.command()
-@click.argument("name", type=click.Choice(["davis2016", "davis2017", "davis2017-full"]))
-@click.option("--to", "target", type=click.Path(path_type=Path), help="Folder; default $VOSNB_DATA or ~/.cache/vosnb.")
-@click.option("--url", help="Another address of the same archive: a mirror, or file:///... for a copy you have.")
-@click.option("--sha256", help="Accept the archive with this checksum instead of the known one.")
+@click.argument("name", type=click.Choice(["davis2016", "davis2017", "davis2017-full", "resnet18", "resnet34"]))
+@click.option(
+    "--to", "target", type=click.Path(path_type=Path), help="Where to; default in $VOSNB_DATA or ~/.cache/vosnb."
+)
+@click.option("--url", help="Another address of the same file: a mirror, or file:///... for a copy you have.")
+@click.option("--sha256", help="Accept the file with this checksum instead of the known one.")
 def data(name, target, url, sha256):
-    """Download a data set from its owners; a download that was cut off goes on."""
+    """Download a data set, or a ResNet's ImageNet weights, from the owners; a download that was cut off goes on."""
     from vosnb.downloads import fetch
 
     click.echo(f"{name} is in {fetch(name, target, url, sha256)}")

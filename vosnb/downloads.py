@@ -1,11 +1,12 @@
-"""`vosnb data davis2016|davis2017|davis2017-full`: fetch DAVIS from its owners, once, and never half of it.
+"""`vosnb data davis2017`, `vosnb data resnet18` and others: fetch from the owners, once, and never half of it.
 
-A cut connection is taken up again where it broke, within a run or in the next one. The archive must have the checksum
-below before anything is unpacked, and the data set appears under its name only when it is complete.
+A cut connection is taken up again where it broke, within a run or in the next one. The file must have the checksum
+below before anything is unpacked, and what is fetched appears under its name only when it is complete.
 
 Where the checksums come from: those of DAVIS 2017 from TensorFlow Datasets (tensorflow_datasets/video/davis/
 checksums.tsv), which fetches the same addresses; that of DAVIS 2016 from its owners' script (fperazzi/davis-2017 at
-49d9387, data/get_davis.sh). If the owners publish other files, `fetch` refuses them and says how to accept them.
+49d9387, data/get_davis.sh); the first digits of the ImageNet weights' stand in the names of torchvision's files. If the
+owners publish other files, `fetch` refuses them and says how to accept them.
 """
 
 import hashlib
@@ -24,11 +25,15 @@ from tqdm import tqdm
 from vosnb.masks import ClipError
 from vosnb.paths import cache_dir
 
-TERMS = """\
+DAVIS_TERMS = """\
 DAVIS belongs to its authors, not to this project; see https://davischallenge.org for their terms. No licence file for
 the frames and masks is known to us: treat them as CC BY-NC 4.0 (credit, no commercial use). In publications cite
 F. Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object Segmentation", CVPR 2016, and for
 DAVIS 2017 also J. Pont-Tuset et al., "The 2017 DAVIS Challenge on Video Object Segmentation", arXiv 1704.00675."""
+RESNET_TERMS = """\
+These weights were trained by torchvision's authors on ImageNet, whose images are for research without profit; see
+https://docs.pytorch.org/vision/stable/models.html. In publications cite K. He et al., "Deep Residual Learning for Image
+Recognition", CVPR 2016, and O. Russakovsky et al., "ImageNet Large Scale Visual Recognition Challenge", IJCV 2015."""
 
 ATTEMPTS = 5  # in a row that bring nothing new before we give up
 PAUSE = 2.0  # seconds between attempts
@@ -37,11 +42,14 @@ CHUNK = 1 << 18  # bytes
 
 @dataclass(frozen=True)
 class Archive:
-    """A zip file of its owners: address, "algorithm:hex digest", and about how many megabytes it has."""
+    """A file of its owners: address, "algorithm:hex digest" or how that begins, about how many megabytes it has, the
+    owners' terms, and where they would say that it has moved."""
 
     url: str
     checksum: str
     megabytes: int
+    terms: str = DAVIS_TERMS
+    home: str = "https://davischallenge.org"
 
 
 _ETH = "https://data.vision.ee.ethz.ch/csergi/share/davis/"
@@ -62,6 +70,12 @@ DATASETS = {
         2957,
     ),
 }
+_MODELS = "https://download.pytorch.org/models/"
+_TORCHVISION = "https://docs.pytorch.org/vision/stable/models.html"
+WEIGHTS = {
+    "resnet18": Archive(_MODELS + "resnet18-f37072fd.pth", "sha256:f37072fd", 45, RESNET_TERMS, _TORCHVISION),
+    "resnet34": Archive(_MODELS + "resnet34-b627a593.pth", "sha256:b627a593", 84, RESNET_TERMS, _TORCHVISION),
+}
 
 
 def fetch(
@@ -71,31 +85,35 @@ def fetch(
     sha256: str | None = None,
     progress: bool = True,
 ) -> Path:
-    """Download and unpack a data set, unless it is there already, and return its folder.
+    """Download a data set, and unpack it, or ImageNet weights, unless they are there already; return where they are.
 
-    name: a key of DATASETS. target: where to, default `cache_dir()/name`, where `load(name)` looks.
-    url: another address of the same archive (a mirror, "file:///..." for a copy that you have). sha256: accept the
-    archive with this checksum instead of the known one.
+    name: a key of DATASETS or WEIGHTS. target: where to, default `cache_dir()/name` for a data set, where `load(name)`
+    looks, and `cache_dir()/name.pth` for weights, where `load_imagenet(name)` does.
+    url: another address of the same file (a mirror, "file:///..." for a copy that you have). sha256: accept the
+    file with this checksum instead of the known one.
 
-    Raises ClipError if the name is unknown, the server or the connection fails, the archive is not the one expected or
+    Raises ClipError if the name is unknown, the server or the connection fails, the file is not the one expected or
     not safe to unpack, or the disk is full. What was downloaded before a failed connection is kept for the next call.
     """
-    if name not in DATASETS:
-        raise ClipError(f"There is no data set '{name}' to download; choose one of {', '.join(DATASETS)}.")
-    archive = DATASETS[name]
-    target = Path(target) if target else cache_dir() / name
-    if (target / "JPEGImages").is_dir():
+    if name not in DATASETS | WEIGHTS:
+        raise ClipError(f"There is no '{name}' to download; choose one of {', '.join(DATASETS | WEIGHTS)}.")
+    archive, zipped = (DATASETS | WEIGHTS)[name], name in DATASETS
+    target = Path(target) if target else cache_dir() / (name if zipped else f"{name}.pth")
+    if (target / "JPEGImages").is_dir() if zipped else target.is_file():
         print(f"{name} is already in {target}.")
         return target
-    if target.exists() and any(target.iterdir()):
-        raise ClipError(f"{target} exists and is not a DAVIS data set; move it away or choose another target.")
+    if target.exists() and (not zipped or any(target.iterdir())):
+        what = "is not a DAVIS data set" if zipped else "is a folder"
+        raise ClipError(f"{target} exists and {what}; move it away or choose another target.")
     target.parent.mkdir(parents=True, exist_ok=True)
 
     url = url or archive.url
-    print(f"{name}: {url} -> {target}\n{TERMS}")
-    part = target.parent / f"{name}.zip.part"
-    _download(url, part, progress)
+    print(f"{name}: {url} -> {target}\n{archive.terms}")
+    part = target.parent / f"{name}.{'zip' if zipped else 'pth'}.part"
+    _download(url, part, progress, archive.home)
     _verify(part, f"sha256:{sha256.lower()}" if sha256 else archive.checksum)
+    if not zipped:
+        return part.rename(target)
     _unpack(part, target, progress)
     part.unlink()
     return target
@@ -104,7 +122,7 @@ def fetch(
 # ------------------------------------------------------------------------------------------------------ downloading
 
 
-def _download(url: str, part: Path, progress: bool) -> None:
+def _download(url: str, part: Path, progress: bool, home: str) -> None:
     """Bring `part` to the length of the file at `url`, starting from what it holds."""
     failures = 0
     while True:
@@ -116,8 +134,8 @@ def _download(url: str, part: Path, progress: bool) -> None:
         except urllib.error.HTTPError as error:
             if error.code < 500:
                 raise ClipError(
-                    f"{url} answers {error.code} {error.reason}; see https://davischallenge.org whether the archive "
-                    "has moved, and give its new address as url."
+                    f"{url} answers {error.code} {error.reason}; see {home} whether the file has moved, and give its "
+                    "new address as url."
                 ) from None
             reason = f"the server answers {error.code}"
         except (OSError, http.client.HTTPException) as error:  # URLError and timeouts are OSErrors
@@ -170,18 +188,18 @@ def _require_space(folder: Path, needed: int) -> None:
 
 
 def _verify(part: Path, checksum: str) -> None:
-    """Raise ClipError, and drop the file, unless it has the checksum."""
+    """Raise ClipError, and drop the file, unless its checksum is this one, or begins so."""
     algorithm, _, expected = checksum.partition(":")
     with open(part, "rb") as file:
         found = hashlib.file_digest(file, algorithm).hexdigest()
-    if found == expected:
+    if found.startswith(expected):
         return
     with open(part, "rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     part.unlink()
     raise ClipError(
-        f"The archive has the {algorithm} checksum {found}, not {expected}: it was damaged on the way or replaced, and "
-        f"has been removed. Download again; if its owners confirm a new archive, pass its sha256 ({sha256})."
+        f"The file has the {algorithm} checksum {found}, not {expected}: it was damaged on the way or replaced, and "
+        f"has been removed. Download again; if its owners confirm a new file, pass its sha256 ({sha256})."
     )
 
 

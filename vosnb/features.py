@@ -1,9 +1,10 @@
 """The networks' shared parts: a small residual backbone, a memory encoder, a decoder with skips, and their weights.
 
-Everything is trained by us on generated clips (`vosnb train matching`) and works at stride 8: a frame of H x W pixels
-becomes a map of H/8 x W/8 cells.
+These are trained by us on generated clips (`vosnb train matching`) and work at stride 8: a frame of H x W pixels
+becomes a map of H/8 x W/8 cells. So does `ResNet`, for whoever has ImageNet weights.
 """
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vosnb.paths import WEIGHTS
+from vosnb.paths import WEIGHTS, cache_dir
 
 STRIDE = 8
 WIDTHS = (24, 48, 96, 128)  # channels at stride 2, 4, and twice at stride 8
+MEAN, SPREAD = 0.45, 0.25  # of our network input, about, for all three colours
+IMAGENET_MEAN, IMAGENET_SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of R, G, B in 0..1, as torchvision's
 
 
 def default_device() -> torch.device:
@@ -25,7 +28,7 @@ def default_device() -> torch.device:
 def to_image(frame: np.ndarray, device=None) -> torch.Tensor:
     """Turn frames (..., H, W, 3) uint8 RGB into network input (..., 3, H, W) float32, about zero mean, unit spread."""
     image = torch.as_tensor(np.ascontiguousarray(frame)).to(device or default_device())
-    return (image.movedim(-1, -3).float() / 255 - 0.45) / 0.25
+    return (image.movedim(-1, -3).float() / 255 - MEAN) / SPREAD
 
 
 def conv_bn(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
@@ -66,6 +69,26 @@ class Backbone(nn.Module):
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         at2 = self.stride2(image)
         at4 = self.stride4(at2)
+        return at2, at4, self.stride8(at4)
+
+
+class ResNet(nn.Module):
+    """ResNet-18 or -34 as far as stride 8 (He et al. 2016), in `Backbone`'s place: maps of 64, 64 and 128 channels.
+
+    blocks: residual blocks at stride 4 and at stride 8. `load_imagenet` gives it its weights.
+    """
+
+    def __init__(self, blocks: tuple[int, int] = (2, 2)):
+        super().__init__()
+        self.stride2 = nn.Sequential(nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(inplace=True))
+        self.pool = nn.MaxPool2d(3, 2, 1)
+        self.stride4 = nn.Sequential(*[Residual(64, 64) for _ in range(blocks[0])])
+        self.stride8 = nn.Sequential(Residual(64, 128, 2), *[Residual(128, 128) for _ in range(blocks[1] - 1)])
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        mean, spread = (image.new_tensor(x)[:, None, None] for x in (IMAGENET_MEAN, IMAGENET_SPREAD))
+        at2 = self.stride2((image * SPREAD + MEAN - mean) / spread)
+        at4 = self.stride4(self.pool(at2))
         return at2, at4, self.stride8(at4)
 
 
@@ -189,5 +212,39 @@ def load_weights(net: nn.Module, name: str | Path) -> nn.Module:
     except RuntimeError as error:
         raise ValueError(
             f"{path} does not fit this network: retrain it, or use the settings it was made with."
+        ) from error
+    return net.eval()
+
+
+IMAGENET = {"resnet18": (2, 2), "resnet34": (3, 4)}  # residual blocks at stride 4 and 8
+TORCHVISION = {  # how torchvision names the parts of a ResNet, and how they are named here
+    "layer1": "stride4", "layer2": "stride8", "downsample": "shortcut",
+    ".conv1": ".body.0.0", ".bn1": ".body.0.1", ".conv2": ".body.2.0", ".bn2": ".body.2.1",
+    "conv1": "stride2.0", "bn1": "stride2.1",
+}  # fmt: skip
+
+
+def load_imagenet(name: str) -> ResNet:
+    """A ResNet with torchvision's ImageNet weights, as `vosnb data resnet18` fetches them, in evaluation mode.
+
+    Raises ValueError for a name not in IMAGENET or a file that holds something else, FileNotFoundError where there is
+    no file.
+    """
+    if name not in IMAGENET:
+        raise ValueError(f"there are no ImageNet weights of {name!r} here: choose from {', '.join(IMAGENET)}.")
+    path = cache_dir() / f"{name}.pth"
+    if not path.exists():
+        raise FileNotFoundError(f"no ImageNet weights at {path}: `vosnb data {name}` downloads them.")
+    net = ResNet(IMAGENET[name])
+    try:
+        given, state = torch.load(path, map_location="cpu", weights_only=True), {}
+        for key, value in given.items():
+            for theirs, ours in TORCHVISION.items():
+                key = key.replace(theirs, ours)
+            state[key] = value
+        net.load_state_dict({key: state[key] for key in net.state_dict()})  # strides 16 and 32 are left out
+    except (RuntimeError, OSError, EOFError, KeyError, AttributeError, pickle.UnpicklingError) as error:
+        raise ValueError(
+            f"{path} is not torchvision's {name}: delete it, and `vosnb data {name}` fetches it."
         ) from error
     return net.eval()

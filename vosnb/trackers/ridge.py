@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vosnb.features import default_device, double, load_weights, moments
+from vosnb.features import IMAGENET, default_device, double, load_imagenet, load_weights, moments
 from vosnb.methods.matching import MatchingNet
 from vosnb.methods.ridge import Ridge, check_lambda
 from vosnb.methods.scribbles import Scribble, draw, select
@@ -23,7 +23,7 @@ from vosnb.trackers.base import NetworkTracker, check_frame, fit_frame, resize
 from vosnb.trackers.matching import MatchingTracker
 
 BY_NAME = {"ridge": "none", "ridge+rnn": "rnn", "ridge+st-rnn": "st-rnn"}
-BACKBONES = ("matching", "metric")
+BACKBONES = ("matching", "metric", *IMAGENET)
 SHARPNESS = 6.0  # of the softmax that makes probabilities of scores, which are about 0 and 1
 CHUNK = 16  # frames that go through the feature extractor at a time
 
@@ -32,20 +32,25 @@ class PixelFeatures(nn.Module):
     """From images to X (T, D, h, w) at stride 4: a whole clip in one call, or frame by frame, each call going on.
 
     The first call sets each channel's mean and spread, and the recurrence remembers the frames before.
-    context: "none", "rnn" (spatial) or "st-rnn" (spatio-temporal). backbone: "matching", the matcher's query encoder,
-    or "metric", which was trained with the recurrences. net: these two.
+    context: "none", "rnn" (spatial) or "st-rnn" (spatio-temporal). backbone: "matching", the matcher's query encoder;
+    "metric", which was trained with the recurrences; or without recurrence "resnet18", "resnet34", for which
+    `vosnb data resnet18` fetches ImageNet weights. net: the recurrences and "metric".
     """
 
     def __init__(self, context: str, backbone: str, net: ContextNet | None = None, device=None):
         if context not in BY_NAME.values() or backbone not in BACKBONES:
             known = f"choose from {', '.join(BY_NAME.values())} and from {', '.join(BACKBONES)}"
             raise ValueError(f"context={context!r} with backbone={backbone!r} is unknown: {known}.")
+        if backbone in IMAGENET and context != "none":
+            raise ValueError(f"context={context!r} was not trained on {backbone}: take context=none, as `ridge` does.")
         super().__init__()
         net = (net or load_weights(ContextNet(), "st-rnn")).to(device)
         self.rnn = {"none": None, "rnn": net.spatial, "st-rnn": net.temporal}[context]
         self.encoder = net.encoder
         if backbone == "matching":
             self.encoder = load_weights(MatchingNet(), "matching").query_encoder.to(device)
+        elif backbone in IMAGENET:
+            self.encoder = load_imagenet(backbone).to(device)
         self.scales, self.before = {}, None
 
     @torch.no_grad()
