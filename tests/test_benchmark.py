@@ -348,7 +348,8 @@ def test_stored_results_are_what_the_code_gives(file):
     except ClipError as error:
         pytest.skip(f"the clips of {file.name} are not here: {error}")
     for old, new in rerun_sample(results):
-        assert new["J"] == pytest.approx(old["J"], abs=0.02), (old["tracker"], old["clip"])
+        adapts = "OnA" in old["tracker"]  # tunes a whole network again and again, which magnifies a last digit
+        assert new["J"] == pytest.approx(old["J"], abs=0.05 if adapts else 0.02), (old["tracker"], old["clip"])
 
 
 def test_a_still_mask_scores_what_jaccard_says():

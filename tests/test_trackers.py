@@ -10,7 +10,7 @@ from vosnb.methods.matching import MatchingNet, Memory, affinity, read_memory, s
 from vosnb.methods.refinement import BaseNet, RefinementNet
 from vosnb.trackers import MatchingTracker, make_tracker, segment, tracker_names
 
-TARGET = ("target-model", "frtm-static", "frtm", "frtm-fast")
+TARGET = ("target-model", "frtm-static", "frtm", "frtm-fast", "frtm+ridge")
 ONE_SHOT = ("one-shot", "parent+finetune", "e-osvos-10", "e-osvos-50", "e-osvos-10-OnA", "e-osvos-50-OnA")
 
 

@@ -25,6 +25,7 @@ from vosnb.trackers.kernels import (
     NoKernelTracker,
 )
 from vosnb.trackers.matching import ContextTracker, MatchingTracker
+from vosnb.trackers.mixed import AdaptedKernelTracker, SolvedTargetTracker
 from vosnb.trackers.one_shot import (
     ConvolutionalTracker,
     EOSVOS50OnATracker,
@@ -70,6 +71,8 @@ TRACKERS: dict[str, Callable[..., Tracker]] = {
     "e-osvos-50": EOSVOS50Tracker,
     "e-osvos-10-OnA": EOSVOSOnATracker,
     "e-osvos-50-OnA": EOSVOS50OnATracker,
+    "kernels+context": AdaptedKernelTracker,
+    "frtm+ridge": SolvedTargetTracker,
 }
 
 
