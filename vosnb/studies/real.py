@@ -28,6 +28,11 @@ STEPS = {  # method: {step: (before, after)}
         "D and R to D and R, updated": ("frtm-static", "frtm"),
     },
     "S3": {"kernels": ("kernels-none", "kernels")},
+    "side by side": {  # lesson 13
+        name: ("matching", name)
+        for name in ("matching+context", "kernels", "frtm", "ridge+st-rnn", "e-osvos-10-OnA", "kernels+context")
+    }
+    | {"closed form in D's place": ("frtm", "frtm+ridge")},
 }
 
 
