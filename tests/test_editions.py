@@ -39,7 +39,7 @@ def test_the_course_runs_within_its_budgets(expected):
 
 def test_the_student_edition_runs_unsolved_and_with_other_parameters(expected, tmp_path):
     course.student(tmp_path / "student")
-    parameters = {"MAX_CLIPS": 1, "SEED": 1}
+    parameters = {"MAX_CLIPS": 1, "SEED": 1, "BUDGET": 0.5}
     assert results(course.run_course(parameters=parameters, root=tmp_path / "student", out=tmp_path)) == expected
     for name in expected:
         ran = nbformat.read(tmp_path / "course" / f"{name}.ipynb", as_version=4)
