@@ -49,6 +49,17 @@ def test_lessons_are_numbered_from_zero_and_every_notebook_has_a_source():
     assert sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb")) == NAMES
 
 
+def test_the_glossary_sends_to_lessons_that_use_the_word():
+    row = re.compile(r"^\| (.+?) \| .+ \| \[(\d\d)\]\((.+)\) \|$", re.MULTILINE)
+    rows = row.findall((NOTEBOOKS / "GLOSSARY.md").read_text())
+    assert len(rows) > 40
+    for terms, number, file in rows:
+        assert file.startswith(number)
+        text = words(nbformat.read(NOTEBOOKS / file, as_version=4))
+        for term in terms.split(", "):
+            assert re.search(rf"\b{term}", text, 0 if len(term) < 3 else re.IGNORECASE), f"{term} in lesson {number}"
+
+
 # ------------------------------------------------------------------------------------ derived, executed, clean
 
 

@@ -109,8 +109,8 @@ show.Picture(
 
 # %% [markdown]
 # (Of these clips the one on which the six differ most.) A few clips say little. The course therefore keeps the scores
-# of all its trackers on the 160 clips of `test-large`, of eight difficulties, object 1 alone. No setting of any
-# tracker was chosen on these.
+# of these six, and of some more, on the 160 clips of `test-large`, of eight difficulties, object 1 alone. No setting of
+# any tracker was chosen on these.
 
 # %%
 guess_best = predict(
