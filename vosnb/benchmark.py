@@ -585,13 +585,16 @@ def rerun_sample(results: dict, count: int = 2, seed: int = 0) -> list[tuple[dic
     """Run the trackers of stored results again on a few of their clips, to hold the one to the other.
 
     Returns (stored record, fresh record) for each tracker and each of `count` clips drawn with `seed`. Raises
-    ValueError for results on clips that `load` does not know, and what `bench` raises.
+    ValueError for results on clips that `load` does not know, and what `make_tracker` and `score_tracker` raise.
     """
     if results["dataset"] is None:
         raise ValueError("these results are on a list of clips, which cannot be loaded again.")
     names = sorted({record["clip"] for record in results["clips"]})
     sample = np.random.default_rng(seed).choice(names, min(count, len(names)), replace=False).tolist()
-    clips = [clip for clip in load(results["dataset"], results["split"]) if clip.name in sample]
-    fresh = bench(list(results["trackers"]), clips, objects=results["objects"], progress=False)
-    stored = _by_tracker(results["clips"])
-    return [(stored[record["tracker"]][record["clip"]], record) for record in fresh["clips"]]
+    stored, makers = _by_tracker(results["clips"]), _makers(list(results["trackers"]))
+    pairs = []
+    for clip in (clip for clip in load(results["dataset"], results["split"]) if clip.name in sample):
+        for spec, (make, _) in makers.items():  # not by `bench`, whose warming up takes as long again
+            fresh = score_tracker(make(), clip, results["objects"])
+            pairs.append((stored[spec][clip.name], {"tracker": spec} | fresh))
+    return pairs
