@@ -362,8 +362,8 @@ table(
 # nothing was trained and no setting chosen:
 
 # %%
-real = [row for row in json.loads((RESULTS / "real.json").read_text())["rows"] if row["method"] == "side by side"]
-abroad = {row["after"]: row for row in real}
+real = json.loads((RESULTS / "real.json").read_text())["rows"]
+abroad = {row["after"]: row for row in real if row["before"] in ("matching", "frtm")}
 table(
     [
         {"against matching": name, "here, 160 clips": f"{(J_of[name] - J_of['matching']).mean():+.3f}",

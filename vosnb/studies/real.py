@@ -29,8 +29,7 @@ STEPS = {  # method: {step: (before, after)}
     },
     "S3": {"kernels": ("kernels-none", "kernels")},
     "side by side": {  # lesson 13
-        name: ("matching", name)
-        for name in ("matching+context", "kernels", "frtm", "ridge+st-rnn", "e-osvos-10-OnA", "kernels+context")
+        name: ("matching", name) for name in ("kernels", "frtm", "ridge+st-rnn", "e-osvos-10-OnA", "kernels+context")
     }
     | {"closed form in D's place": ("frtm", "frtm+ridge")},
 }
