@@ -1,5 +1,6 @@
 """What tests of more than one file need."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,19 @@ def oracle():
     return lambda name: {
         k: torch.as_tensor(v) for k, v in np.load(ORACLES / f"{name}.npz").items() if v.dtype.kind != "U"
     }
+
+
+@pytest.fixture
+def strict():
+    """strict(path): what a JSON file holds; Python's NaN and Infinity, which JSON does not know, fail the test."""
+
+    def read(path):
+        def refuse(word):
+            raise AssertionError(f"{path} is not JSON: {word}")
+
+        return json.loads(path.read_text(), parse_constant=refuse)
+
+    return read
 
 
 class InThisProcess:

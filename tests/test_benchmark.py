@@ -1,6 +1,5 @@
 """`bench` on clips whose scores are known beforehand, stopped and resumed; stored results against fresh runs."""
 
-import json
 import math
 import time
 from pathlib import Path
@@ -209,14 +208,7 @@ def scores(results):
     return [[r[key] for key in ("tracker", "clip", "difficulty", "J", "F", "J_objects")] for r in results["clips"]]
 
 
-def strict(path):
-    def refuse(word):
-        raise AssertionError(f"{path} is not JSON: {word}")
-
-    return json.loads(path.read_text(), parse_constant=refuse)
-
-
-def test_the_file_holds_the_results(tmp_path):
+def test_the_file_holds_the_results(tmp_path, strict):
     file = tmp_path / "mine.json"
     results = bench("still,histogram:bins=8", CLIPS, json_path=file)
     stored = strict(file)
@@ -266,7 +258,7 @@ class Weighted(StillTracker):
         torch.nn.init.zeros_(self.net.bias)
 
 
-def test_scores_of_other_weights_or_data_are_made_again(tmp_path, capsys):
+def test_scores_of_other_weights_or_data_are_made_again(tmp_path, capsys, strict):
     file = tmp_path / "mine.json"
     first = bench({"net": Weighted}, CLIPS, json_path=file)
     assert bench({"net": Weighted}, CLIPS, json_path=file)["clips"] == first["clips"]

@@ -591,10 +591,11 @@ def rerun_sample(results: dict, count: int = 2, seed: int = 0) -> list[tuple[dic
         raise ValueError("these results are on a list of clips, which cannot be loaded again.")
     names = sorted({record["clip"] for record in results["clips"]})
     sample = np.random.default_rng(seed).choice(names, min(count, len(names)), replace=False).tolist()
-    stored, makers = _by_tracker(results["clips"]), _makers(list(results["trackers"]))
+    stored = _by_tracker(results["clips"])
+    running = {spec: make() for spec, (make, _) in _makers(list(results["trackers"])).items()}
     pairs = []
     for clip in (clip for clip in load(results["dataset"], results["split"]) if clip.name in sample):
-        for spec, (make, _) in makers.items():  # not by `bench`, whose warming up takes as long again
-            fresh = score_tracker(make(), clip, results["objects"])
-            pairs.append((stored[spec][clip.name], {"tracker": spec} | fresh))
+        for spec, tracker in running.items():  # not by `bench`, whose warming up takes as long again
+            fresh = {"tracker": spec} | score_tracker(tracker, clip, results["objects"])
+            pairs.append((stored[spec][clip.name], fresh))
     return pairs

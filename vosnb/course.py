@@ -265,10 +265,9 @@ def run_course(
         if unknown := sorted(set(parameters) - set(known)):
             raise CourseError(f"{notebook.stem} has no parameter {', '.join(unknown)}; it has {', '.join(known)}.")
     rows = {row["lesson"]: row for row in execute_all(notebooks, out / "course", parameters, jobs, cwd=root)}
-    slow = [name for name, row in rows.items() if row["seconds"] > retime_above and row["result"] == "ok"]
-    if slow:
-        again = [notebook for notebook in notebooks if notebook.stem in slow]
-        rows |= {row["lesson"]: row for row in execute_all(again, out / "course", parameters, 1, cwd=root)}
+    well = [notebook for notebook in notebooks if rows[notebook.stem]["result"] == "ok"]
+    if slow := [notebook for notebook in well if rows[notebook.stem]["seconds"] > retime_above]:
+        rows |= {row["lesson"]: row for row in execute_all(slow, out / "course", parameters, 1, cwd=root)}
     rows = [rows[notebook.stem] for notebook in notebooks]
     (out / "course.json").write_text(json.dumps({"parameters": parameters, "jobs": jobs, "lessons": rows}, indent=1))
     table(rows, digits=1)

@@ -95,9 +95,10 @@ def fetch(
     Raises ClipError if the name is unknown, the server or the connection fails, the file is not the one expected or
     not safe to unpack, or the disk is full. What was downloaded before a failed connection is kept for the next call.
     """
-    if name not in DATASETS | WEIGHTS:
-        raise ClipError(f"There is no '{name}' to download; choose one of {', '.join(DATASETS | WEIGHTS)}.")
-    archive, zipped = (DATASETS | WEIGHTS)[name], name in DATASETS
+    known = DATASETS | WEIGHTS
+    if name not in known:
+        raise ClipError(f"There is no '{name}' to download; choose one of {', '.join(known)}.")
+    archive, zipped = known[name], name in DATASETS
     target = Path(target) if target else cache_dir() / (name if zipped else f"{name}.pth")
     if (target / "JPEGImages").is_dir() if zipped else target.is_file():
         print(f"{name} is already in {target}.")
