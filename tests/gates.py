@@ -11,28 +11,33 @@ import subprocess
 import sys
 import time
 
-from vosnb.lesson import table
+from vosnb.audience import table
 from vosnb.paths import ROOT
 
 COURSE = ROOT / "build" / "course.json"  # written by the gate `editions`
+RUFF = [sys.executable, "-m", "ruff"]
 PYTEST = [sys.executable, "-m", "pytest", "--color=no"]
-APART = ["tests/browser", "tests/test_editions.py", "tests/test_notebooks.py"]  # gates of their own
+EDITIONS, NOTEBOOKS = "tests/course/test_editions.py", "tests/course/test_notebooks.py"
+APART = ["tests/browser", EDITIONS, NOTEBOOKS]  # gates of their own
 NBVAL = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=600", "--nbval-sanitize-with=tests/nbval.cfg"]
 # Two workers of one thread each; the tests of a file, and the cells of a notebook, stay with one worker.
 PARALLEL = ["-n", "2", "--dist", "loadfile"]
 
 GATES = {
     "lint": (
-        "format and lint",
-        [[sys.executable, "-m", "ruff", "format", "--check", "."], [sys.executable, "-m", "ruff", "check", "."]],
+        "format, lint, and imports in one direction",
+        [[*RUFF, "format", "--check", "."], [*RUFF, "check", "."], ["lint-imports", "--no-cache"]],
     ),
     "unit": (
         "unit, equation, oracle and mutant tests",
         [[*PYTEST, *PARALLEL, "tests", *(f"--ignore={path}" for path in APART)]],
     ),
-    "in-step": ("text sources and notebooks in step", [[*PYTEST, "tests/test_notebooks.py"]]),
+    "in-step": ("text sources and notebooks in step", [[*PYTEST, NOTEBOOKS]]),
     "nbval": ("every notebook against its stored outputs", [[*PYTEST, *PARALLEL, *NBVAL, "notebooks"]]),
-    "editions": ("course within budgets; student edition, other parameters", [[*PYTEST, "tests/test_editions.py"]]),
+    "editions": (
+        "course within budgets; student edition, other parameters",
+        [[*PYTEST, EDITIONS]],
+    ),
     "browser": ("widgets in Chromium and in JupyterLab", [[*PYTEST, "tests/browser"]]),
 }
 
@@ -70,7 +75,7 @@ def main(names: list[str]) -> int:
     for gate, passed, seconds, _ in rows:
         print(f"{'ok' if passed else 'FAILED':<7} {seconds:6.1f} s  {gate:<9} {GATES[gate][0]}")
     if COURSE.exists():
-        print("\nBudgets: 60 s (90 s for the two longest), 1500 MB of memory, 2 MB of file")
+        print("\nBudgets: 60 s (90 s for the two longest), 1500 MB of memory, 2 MB of file (5 MB in style 2)")
         table(json.loads(COURSE.read_text())["lessons"], digits=1)
     print()
     for *_, closing in rows:

@@ -1,5 +1,6 @@
 """The command line: every subcommand, what it hands on, and mistakes told in one sentence."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -9,11 +10,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from vosnb import benchmark, clips, course, downloads, run
+from vosnb import cli, clips, run
 from vosnb.cli import main
-from vosnb.clips import Clip, read_mask, write_mask
-from vosnb.masks import write_frame
+from vosnb.clips import Clip, downloads, read_mask, write_mask
+from vosnb.clips.masks import write_frame
+from vosnb.course import build, headless, style
 from vosnb.methods.scribbles import Scribble, to_davis
+from vosnb.paths import NOTEBOOKS
+from vosnb.trackers import TRACKERS, settings_of
 from vosnb.training import dynamic_kernels, matching
 
 
@@ -37,7 +41,8 @@ def test_help_lists_every_command_and_is_quick_to_load():
     program = "import sys, vosnb.cli; print([m for m in ('torch', 'numpy', 'cv2', 'jupytext') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout.strip() == "[]"
     said = vosnb("--help").output
-    for command in ["start", "reset", "doctor", "run", "bench", "train", "data", "student", "build", "course"]:
+    assert "..." not in said.split("Commands:")[1]  # no summary is cut
+    for command in ["start", "reset", "doctor", "run", "bench", "train", "data", "student", "build", "course", "style"]:
         assert f"  {command} " in said
         assert vosnb(command, "--help").exit_code == 0
 
@@ -76,7 +81,7 @@ def test_run_writes_masks_named_like_the_frames(shot):
 
 
 def test_run_takes_a_video_file(shot):
-    from vosnb.video import write_video
+    from vosnb.clips.video import write_video
 
     write_video(shot / "film.avi", clips.open_clip(shot / "shot").frames)
     said = vosnb("run", shot / "film.avi", "--mask", shot / "first.png", "--tracker", "still", "--out", shot / "o")
@@ -119,7 +124,7 @@ def test_bench_prints_a_table_and_writes_json(tmp_path, monkeypatch):
     mask = np.zeros((4, 40, 60), np.uint8)
     mask[:, 5:20, 5:20] = 1
     clip = Clip.from_arrays("box", np.full((4, 40, 60, 3), 90, np.uint8), mask)
-    monkeypatch.setattr(benchmark, "load", lambda dataset, split, limit: [clip] if limit == 1 else [])
+    monkeypatch.setattr("vosnb.datasets.load", lambda dataset, split, limit: [clip] if limit == 1 else [])
     said = vosnb("bench", "--tracker", "still", "--data", "embedded", "--limit", 1, "--json", tmp_path / "r.json")
     assert said.exit_code == 0 and "still" in said.output
     (row,) = [r for r in json.loads((tmp_path / "r.json").read_text())["rows"] if r["difficulty"] == "all"]
@@ -150,28 +155,94 @@ def test_every_data_set_that_can_be_fetched_is_offered():
 
 
 def test_course_fails_when_a_lesson_fails(calls):
-    seen = calls(course, "run_course", [{"result": "ok"}])
+    seen = calls(headless, "run_course", [{"result": "ok"}])
     assert vosnb("course", "01", "--set", "MAX_CLIPS=1", "--set", "SPLIT=val").exit_code == 0
     assert seen == [((("01",), {"MAX_CLIPS": 1, "SPLIT": "val"}), {"jobs": 2})]
-    calls(course, "run_course", [{"result": "ok"}, {"result": "cell 3: ValueError"}])
+    calls(headless, "run_course", [{"result": "ok"}, {"result": "cell 3: ValueError"}])
     assert vosnb("course").exit_code == 1
 
 
 def test_build_names_what_it_wrote(calls):
-    seen = calls(course, "build", ["00_start_here"])
+    seen = calls(build, "build", ["00_start_here"])
     assert vosnb("build", "0", "--no-execute").output == "notebooks/00_start_here.ipynb\n"
     assert seen == [((("0",),), {"execute": False})]
 
 
-def test_students_get_a_folder_and_a_fresh_lesson(tmp_path):
-    folder = tmp_path / "work"
-    assert vosnb("start", folder).exit_code == 0
-    lesson = sorted(folder.glob("*.ipynb"))[0]
-    lesson.write_text("my notes")
-    assert "your work is safe" in vosnb("start", folder).output and lesson.read_text() == "my notes"
-    assert vosnb("reset", lesson.name[:2], folder).exit_code == 0
-    assert lesson.read_text() != "my notes"
-    assert (folder / f"{lesson.stem}.old-1.ipynb").read_text() == "my notes"
-    assert {p.name for p in folder.glob("*.ipynb")} - {f"{lesson.stem}.old-1.ipynb"} == {
-        Path(line).name for line in vosnb("student", tmp_path / "edition").output.split()
-    }
+def test_style_fails_when_a_limit_is_broken(calls):
+    seen = calls(style, "report", [])
+    assert vosnb("style", "1").exit_code == 0
+    assert seen == [((("1",),), {})]
+    calls(style, "report", ["01_long: 61 cells in all, and 60 may be."])
+    said = vosnb("style")
+    assert said.exit_code == 1 and said.output == "01_long: 61 cells in all, and 60 may be.\n"
+
+
+def test_students_get_a_folder_and_a_fresh_lesson(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = vosnb("start")
+    assert said.exit_code == 0 and "my-course/00_start_here.ipynb" in said.output.splitlines()[-1]
+    lesson, *rest = sorted(Path("my-course").glob("*.ipynb"))
+    work = lesson.read_text().replace("Keep your eye", "My notes")
+    lesson.write_text(work)
+    again = vosnb("start").output
+    assert "your work is safe" in again and "my-course/00_start_here.ipynb" in again.splitlines()[-1]
+    assert lesson.read_text() == work
+    assert vosnb("reset", lesson.name[:2]).exit_code == 0
+    assert lesson.read_text() != work
+    assert Path(f"my-course/{lesson.stem}.old-1.ipynb").read_text() == work
+    said = vosnb("student", "edition").output.splitlines()
+    deeper = sorted(Path("my-course/deeper").glob("*.ipynb"))
+    assert {line.split(":")[0] for line in said} == {*(path.stem for path in [lesson, *rest, *deeper]), "GLOSSARY"}
+    assert vosnb("student", NOTEBOOKS).exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (
+            PermissionError(errno.EACCES, "denied", "w.safetensors"),
+            1,
+            "Error: w.safetensors: this is not allowed to you",
+        ),
+        (OSError(errno.ENOSPC, "full"), 1, "Error: The disk is full"),
+        (FileNotFoundError("no weights at x: train them."), 1, "Error: no weights at x: train them."),
+        (MemoryError(), 1, "Error: The memory is not enough"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"),
+            1,
+            "Error: The memory is not enough",
+        ),
+        (type("OutOfMemoryError", (RuntimeError,), {})("CUDA"), 1, "Error: The memory is not enough"),
+        (RecursionError(), 1, "Error: Something in a file is nested too deeply"),
+        (KeyboardInterrupt(), 130, "Stopped."),
+        (BrokenPipeError(errno.EPIPE, "nobody reads"), 1, ""),
+    ],
+)
+def test_what_can_go_wrong_is_one_sentence(error, code, said, monkeypatch):
+    def fails(**_):
+        raise error
+
+    monkeypatch.setattr(matching, "train", fails)
+    result = vosnb("train", "matching")
+    assert result.exit_code == code and result.output.startswith(said) and "Traceback" not in result.output
+    assert result.output.count("\n") <= 1 and (said or not result.output)
+
+
+def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch):
+    monkeypatch.setattr(matching, "train", lambda **_: {}["nothing"])
+    assert isinstance(vosnb("train", "matching").exception, KeyError)
+
+
+def test_training_says_where_the_weights_are_and_how_to_use_them(calls):
+    calls(matching, "train", Path("build/weights/matching.safetensors"))
+    for backbone, tracker in (("photos", "matching:backbone=photos"), ("creatures", "matching")):
+        said = vosnb("train", "matching", "--backbone", backbone).output
+        assert f"matching.safetensors; use them as {tracker}:weights=build/weights/matching.safetensors." in said
+    assert vosnb("train", "matching").output == vosnb("train", "matching", "--backbone", "photos").output
+    for what, tracker in cli.TAKERS.items():
+        assert "weights" in settings_of(TRACKERS[tracker]), what
+
+
+def test_a_name_that_a_terminal_cannot_show_is_no_error(calls):
+    calls(matching, "train", Path("w\udcff.safetensors"))
+    assert vosnb("train", "matching").exit_code == 0

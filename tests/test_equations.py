@@ -16,7 +16,7 @@ def docstrings(tree):
 
 
 def in_lessons():
-    return {found for path in (NOTEBOOKS / "source").glob("*.py") for found in ID.findall(path.read_text())}
+    return {found for path in (NOTEBOOKS / "source").rglob("*.py") for found in ID.findall(path.read_text())}
 
 
 def in_docstrings():

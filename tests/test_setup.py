@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import yaml
 from packaging.requirements import Requirement
 
 import vosnb
+from vosnb.course.student import MY_COURSE
 from vosnb.paths import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -114,6 +116,30 @@ assert vosnb.metrics is sys.modules["vosnb.metrics"]
         vosnb.metrix  # noqa: B018
 
 
+@pytest.mark.parametrize("old, new", [(old, new) for old, new in vosnb._MOVED.items()])
+def test_what_has_moved_is_found_under_its_old_name_too_and_is_not_there_twice(old, new):
+    """Students' notebooks go on with their imports; each way in a process that has imported nothing before."""
+    program = f"""
+import importlib
+old = importlib.import_module("vosnb.{old}")
+new = importlib.import_module("vosnb.{new}")
+assert old is new and new.__name__ == new.__spec__.name == "vosnb.{new}"
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+
+def test_a_lesson_finds_its_exercises_under_the_old_name():
+    program = """
+import vosnb.exercises.lesson_00 as old
+import vosnb.course.exercises.lesson_00 as new
+from vosnb import clips, datasets, lesson
+assert old is new and clips.load is datasets.load and lesson.check
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+
 # -------------------------------------------------------------------------------------------------------- make
 
 needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
@@ -127,6 +153,7 @@ case "$*" in
   "-m pip --version") exit 0 ;;
   "-m venv --clear .venv") echo venv >> log; rm -rf .venv; mkdir -p .venv/bin; cp "$0" .venv/bin/python ;;
   "-m pip install "*) echo "pip $*" >> log; eval "$PIP_DOES" ;;
+  "-m vosnb.cli start "*) echo "$*" >> log; eval "$COPY_DOES" ;;
   *) echo "$*" >> log ;;
 esac
 """
@@ -145,16 +172,31 @@ class Fresh:
         (self.folder / name).write_text(PYTHON_STUB.format(version=version, old=old))
         (self.folder / name).chmod(0o755)
 
-    def make(self, *words: str, pip_does: str = "true"):
+    def make(self, *words: str, pip_does: str = "true", copy_does: str = "true"):
         self.log.write_text("")
-        environment = os.environ | {"PIP_DOES": pip_does}
+        environment = os.environ | {"PIP_DOES": pip_does, "COPY_DOES": copy_does}
         command = ["make", "PYTHON=./python3", *words]
         return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
 
+    def begin(self, *words: str, pip_does: str = "true"):
+        """A make that runs beside others."""
+        environment = os.environ | {"PIP_DOES": pip_does}
+        streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen(["make", "PYTHON=./python3", *words], cwd=self.folder, env=environment, **streams)
+
     def did(self) -> list[str]:
+        if not self.log.exists():
+            return []
         return [
             line.split()[0] if line.startswith(("venv", "pip")) else line for line in self.log.read_text().splitlines()
         ]
+
+
+def wait_until(condition, seconds: float = 20):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -176,11 +218,44 @@ def test_make_installs_once_and_again_only_when_what_it_needs_has_changed(fresh)
 
 
 @needs_make
-def test_make_lab_opens_the_first_lesson_with_our_settings(fresh):
-    fresh.make("lab", "LAB_ARGS=--no-browser")
-    (command,) = [line for line in fresh.did() if "jupyter lab" in line]
-    assert command.endswith("--no-browser notebooks/00_start_here.ipynb")
-    assert ("--allow-root" in command) == (os.getuid() == 0)
+def test_make_lab_opens_the_students_own_copy(fresh):
+    assert fresh.make("lab", "LAB_ARGS=--no-browser --port=8899").returncode == 0
+    *_, copied, opened = fresh.did()
+    assert copied == f"-m vosnb.cli start {MY_COURSE}"
+    root_dir = f"--ServerApp.root_dir={fresh.folder / MY_COURSE}"
+    root_may = ["--allow-root"] * (os.getuid() == 0)
+    lesson = f"{MY_COURSE}/00_start_here.ipynb"
+    assert opened.split() == ["-m", "jupyter", "lab", root_dir, *root_may, "--no-browser", "--port=8899", lesson]
+
+
+@needs_make
+def test_make_lab_opens_the_courses_own_lessons_where_it_is_asked_to(fresh):
+    fresh.make("lab", "EDITION=solved", "LAB_ARGS=--no-browser")
+    opened = fresh.did()[-1]
+    assert not any("vosnb.cli" in line for line in fresh.did())
+    assert f"--ServerApp.root_dir={fresh.folder} " in opened
+    assert opened.endswith("--no-browser notebooks/00_start_here.ipynb")
+
+
+@needs_make
+def test_make_lab_opens_nothing_when_the_students_copy_could_not_be_made(fresh):
+    refused = fresh.make("lab", copy_does="exit 1")
+    assert refused.returncode != 0 and "start my-course" in fresh.did()[-1]
+
+
+@needs_make
+@pytest.mark.parametrize("edition", ["sovled", "", "student sovled"])
+def test_an_unknown_edition_is_told_in_one_sentence_before_anything_is_installed(fresh, edition):
+    refused = fresh.make("lab", f"EDITION={edition}")
+    assert refused.returncode != 0 and fresh.did() == []
+    (said,) = refused.stderr.splitlines()
+    assert f'There is no edition "{edition}": leave EDITION out for your own copy' in said and "EDITION=solved" in said
+
+
+def test_what_a_student_does_is_never_committed_nor_cleaned_away():
+    assert f"{MY_COURSE}/" in (ROOT / ".gitignore").read_text().splitlines()
+    clean = (ROOT / "Makefile").read_text().partition("\nclean:")[2]
+    assert clean and str(MY_COURSE) not in clean
 
 
 @needs_make
@@ -204,6 +279,30 @@ def test_an_installation_that_was_killed_begins_anew(fresh):
     assert killed.returncode != 0 and (fresh.folder / ".venv" / "half").exists()
     assert fresh.make("test").returncode == 0
     assert fresh.did() == ["venv", "pip", "tests/gates.py"] and not (fresh.folder / ".venv" / "half").exists()
+
+
+@needs_make
+def test_a_second_make_waits_for_the_first_and_installs_nothing_again(fresh):
+    first = fresh.begin("test", pip_does="until [ -e go ]; do sleep 0.1; done")
+    wait_until(lambda: "pip" in fresh.did())
+    second = fresh.begin("course")
+    said = second.stderr.readline()
+    assert f"Another make (process {os.readlink(fresh.folder / '.venv.lock')}) is installing; waiting" in said
+    (fresh.folder / "go").touch()
+    assert (first.wait(20), second.wait(20)) == (0, 0)
+    assert sorted(fresh.did()) == ["-m vosnb.cli course", "pip", "tests/gates.py", "venv"]
+    assert not os.path.lexists(fresh.folder / ".venv.lock")
+
+
+@needs_make
+def test_a_make_that_waited_for_one_that_failed_installs_itself(fresh):
+    first = fresh.begin("test", pip_does="until [ -e go ]; do sleep 0.1; done; exit 1")
+    wait_until(lambda: "pip" in fresh.did())
+    second = fresh.begin("test")
+    second.stderr.readline()
+    (fresh.folder / "go").touch()
+    assert first.wait(20) != 0 and second.wait(20) == 0
+    assert fresh.did() == ["venv", "pip", "pip", "tests/gates.py"]
 
 
 @needs_make

@@ -1,17 +1,21 @@
 """The networks' shared parts: a small residual backbone, a memory encoder, a decoder with skips, and their weights.
 
-These are trained by us on generated clips (`vosnb train matching`) and work at stride 8: a frame of H x W pixels
-becomes a map of H/8 x W/8 cells. So does `ResNet`, for whoever has ImageNet weights.
+These are trained by us on generated clips (`vosnb train matching --backbone creatures`) and work at stride 8: a frame
+of H x W pixels becomes a map of H/8 x W/8 cells. So does `ResNet`, for whoever has ImageNet weights.
 """
 
+import json
 import pickle
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import nn
 
+from vosnb.files import FileError, written
 from vosnb.paths import WEIGHTS, cache_dir
 
 STRIDE = 8
@@ -20,9 +24,26 @@ MEAN, SPREAD = 0.45, 0.25  # of our network input, about, for all three colours
 IMAGENET_MEAN, IMAGENET_SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of R, G, B in 0..1, as torchvision's
 
 
+Device = Annotated[str | torch.device | None, Field(description="the name of a device, such as cpu or cuda")]
+Weights = Annotated[str | Path, Field(description="the name of shipped weights, or a file of one's own")]
+
+
 def default_device() -> torch.device:
     """CUDA where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def device_of(name: Device = None) -> torch.device:
+    """The device of this name, by default `default_device`; raises ValueError where this machine has no such one."""
+    if name is None:
+        return default_device()
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, TypeError, ValueError):  # as torch has it, of no such name or no such device
+        known = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+        raise ValueError(f"there is no device {str(name)!r} here: choose from {', '.join(known)}.") from None
+    return device
 
 
 def to_image(frame: np.ndarray, device=None) -> torch.Tensor:
@@ -179,8 +200,8 @@ def save_weights(net: nn.Module, path: Path, **card: str) -> None:
     from safetensors.torch import save_file
 
     state = {k: v.half() if v.is_floating_point() else v for k, v in net.state_dict().items()}
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.contiguous().cpu() for k, v in state.items()}, path, {k: str(v) for k, v in card.items()})
+    with written(path) as half:
+        save_file({k: v.contiguous().cpu() for k, v in state.items()}, half, {k: str(v) for k, v in card.items()})
 
 
 def weights_file(name: str | Path) -> Path:
@@ -191,26 +212,60 @@ def weights_file(name: str | Path) -> Path:
     return path
 
 
-def weights_card(name: str | Path) -> dict[str, str]:
-    """The few words that `save_weights` wrote beside the weights."""
-    from safetensors import safe_open
+def read_weights(name: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """The tensors of a safetensors file, and the few words that `save_weights` wrote beside them.
 
-    with safe_open(weights_file(name), "pt") as file:
-        return file.metadata() or {}
+    Raises FileNotFoundError when there is no such file and FileError when it holds no weights, or damaged ones.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = weights_file(name)
+    if not path.is_file():
+        raise FileError(f"{path} is {'a folder' if path.is_dir() else 'no regular file'}: give a file of weights.")
+    try:
+        with safe_open(path, "pt") as file:
+            tensors, card = {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (SafetensorError, ValueError, RuntimeError, OverflowError, AttributeError, TypeError) as error:
+        raise FileError(f"{path} is no safetensors file, or a damaged one: get it again, or train anew.") from error
+    if bad := [key for key, x in tensors.items() if x.is_floating_point() and not torch.isfinite(x).all()]:
+        raise FileError(f"{path} is damaged, {bad[0]} has values that are not finite: get it again, or train anew.")
+    return tensors, card
+
+
+def weights_card(name: str | Path) -> dict[str, str]:
+    """The few words that `save_weights` wrote beside the weights; raises what `read_weights` does."""
+    return read_weights(name)[1]
+
+
+def network_of(kind: type[nn.Module], name: str | Path, command: str) -> nn.Module:
+    """A network with the settings that the card of its weights tells, not filled yet.
+
+    Raises FileError where the weights are of another network; command: that trains the right ones.
+    """
+    card = weights_card(name)
+    if card.get("network") != kind.__name__:
+        raise FileError(f"{name} are no weights of a {kind.__name__}: make some with `{command}`.")
+    try:
+        return kind(**json.loads(card["settings"]))
+    except (KeyError, ValueError, TypeError, RuntimeError, RecursionError) as error:
+        raise FileError(f"{name} has a damaged card, no {kind.__name__} is like it: get it again.") from error
 
 
 def load_weights(net: nn.Module, name: str | Path) -> nn.Module:
     """Fill a network with shipped weights (`matching`) or those of a file, and put it into evaluation mode.
 
-    Raises FileNotFoundError when there is no such file and ValueError when it belongs to another network.
+    Raises FileNotFoundError when there is no such file and FileError when it is damaged or of another network.
     """
-    from safetensors.torch import load_file
+    return fill(net, read_weights(name)[0], name)
 
-    path = weights_file(name)
+
+def fill(net: nn.Module, tensors: dict[str, torch.Tensor], name: str | Path) -> nn.Module:
+    """A network with these tensors, in evaluation mode; name: of the weights, for the FileError if they do not fit."""
     try:
-        net.load_state_dict(load_file(path))
+        net.load_state_dict(tensors)
     except RuntimeError as error:
-        raise ValueError(
+        path = weights_file(name)
+        raise FileError(
             f"{path} does not fit this network: retrain it, or use the settings it was made with."
         ) from error
     return net.eval()
@@ -237,13 +292,23 @@ def load_imagenet(name: str) -> ResNet:
         raise FileNotFoundError(f"no ImageNet weights at {path}: `vosnb data {name}` downloads them.")
     net = ResNet(IMAGENET[name])
     try:
+        # as torchvision publishes it, a .pth; with weights_only tensors are all that it can hold: no code of its runs
         given, state = torch.load(path, map_location="cpu", weights_only=True), {}
         for key, value in given.items():
             for theirs, ours in TORCHVISION.items():
                 key = key.replace(theirs, ours)
             state[key] = value
         net.load_state_dict({key: state[key] for key in net.state_dict()})  # strides 16 and 32 are left out
-    except (RuntimeError, OSError, EOFError, KeyError, AttributeError, pickle.UnpicklingError) as error:
+    except (
+        RuntimeError,
+        OSError,
+        EOFError,
+        LookupError,
+        AttributeError,
+        TypeError,
+        ValueError,
+        pickle.PickleError,
+    ) as error:
         raise ValueError(
             f"{path} is not torchvision's {name}: delete it, and `vosnb data {name}` fetches it."
         ) from error

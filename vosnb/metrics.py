@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vosnb.masks import VOID, object_ids
+from vosnb.clips.masks import VOID, object_ids
 
 
 def jaccard(gt, pred, void=None):
@@ -42,6 +42,8 @@ def boundary_f(gt, pred, void=None, bound_th=0.008):
     bound_th: tolerance as a fraction of the image diagonal, or in whole pixels when at least 1.
     Returns a float, or (T,) float64 for stacks. Raises ValueError when the shapes differ.
     """
+    if not isinstance(bound_th, int | float) or not 0 < bound_th < math.inf:
+        raise ValueError(f"bound_th={bound_th!r} is no positive number: give a share of the diagonal, or whole pixels.")
     gt, pred, void = same_shape(gt, pred, void)
     if gt.ndim == 3:
         voids = [None] * len(gt) if void is None else void
@@ -138,14 +140,28 @@ def same_shape(gt, pred, void):
 
     Raises ValueError when the shapes differ or are of another kind.
     """
-    gt, pred, void = (None if mask is None else np.ascontiguousarray(mask, bool) for mask in (gt, pred, void))
-    if gt.ndim not in (2, 3) or any(mask is not None and mask.shape != gt.shape for mask in (pred, void)):
+    if gt is None or pred is None:
+        raise ValueError("a score needs the ground truth and a prediction: give both as masks (H, W) or (T, H, W).")
+    gt, pred, void = (None if mask is None else inside(mask) for mask in (gt, pred, void))
+    if (
+        gt.ndim not in (2, 3)
+        or 0 in gt.shape[-2:]
+        or any(mask is not None and mask.shape != gt.shape for mask in (pred, void))
+    ):
         void_shape = "none" if void is None else void.shape
         raise ValueError(
             "masks must be (H, W) or (T, H, W) and of one shape, got ground truth "
-            f"{gt.shape}, prediction {pred.shape}, void {void_shape}"
+            f"{gt.shape}, prediction {pred.shape}, void {void_shape}."
         )
     return gt, pred, void
+
+
+def inside(mask) -> np.ndarray:
+    """A mask as a contiguous boolean array, True where it is not zero; ValueError for probabilities."""
+    mask = np.asarray(mask)
+    if mask.dtype.kind not in "biu" and not (mask.dtype.kind == "f" and np.isin(mask, (0, 1)).all()):
+        raise ValueError(f"a mask holds True and False, or ids, not {mask.dtype}: of probabilities take p > 0.5.")
+    return np.ascontiguousarray(mask, bool)
 
 
 @dataclass(frozen=True)
@@ -164,12 +180,20 @@ def statistics(per_frame) -> Stats:
     as in davis2017-evaluation. There the quarters' bounds are uint8, so that from 256 frames on decay is NaN or wrong;
     here they are integers. NaN scores are left out of mean and decay, and count as a miss in recall.
     """
-    values = np.asarray(per_frame, float)
+    values = _scores(per_frame)
     if values.ndim != 1 or len(values) == 0 or np.isnan(values).all():
-        raise ValueError(f"statistics needs the scores (T,) of at least one frame, got shape {values.shape}")
+        raise ValueError(f"statistics needs the scores (T,) of at least one frame, got shape {values.shape}.")
     bounds = np.round(np.linspace(1, len(values), 5) + 1e-10).astype(int) - 1
     first, last = values[bounds[0] : bounds[1] + 1], values[bounds[3] : bounds[4] + 1]
     return Stats(_mean(values), float(np.mean(values > 0.5)), _mean(first) - _mean(last))
+
+
+def _scores(values) -> np.ndarray:
+    """The values as an array of float, or a ValueError where they are no numbers."""
+    try:
+        return np.asarray(values, float)
+    except (TypeError, ValueError):
+        raise ValueError("scores are numbers, or NaN where there is none: these are not.") from None
 
 
 def _mean(values):
@@ -183,8 +207,8 @@ def _mean(values):
 class ClipScores:
     """The scores of one clip: J and F (K, T) of K objects in the T scored frames, whose indices are `frames`.
 
-    NaN where an object is not scored because it has not appeared yet. `stats_J` and `stats_F` hold the K objects'
-    statistics (None for an object without a scored frame); J_mean, F_mean and JF average them over the objects.
+    NaN where an object is not scored because it has not appeared yet, or never does. `stats_J` and `stats_F` hold the
+    K objects' statistics (None for an object without a scored frame); J_mean, F_mean and JF average them over objects.
     """
 
     J: np.ndarray
@@ -232,25 +256,36 @@ def score_clip(
     tracker never predicts scores as an empty mask. Raises ValueError when lengths or sizes differ, when an id is
     predicted that the clip has not, or when no frame is left to score.
     """
-    truth, predictions, appearances = list(true_masks), list(predicted_masks), appearances or {}
+    truth, predictions = list(true_masks), list(predicted_masks)
     if len(truth) != len(predictions):
-        raise ValueError(f"the clip has {len(truth)} frames but there are {len(predictions)} predicted masks")
+        raise ValueError(f"the clip has {len(truth)} frames but there are {len(predictions)} predicted masks.")
+    for t, mask in enumerate(m for pair in zip(truth, predictions, strict=True) for m in pair):
+        ids = np.asarray(np.zeros((1, 1), int) if mask is None else mask)
+        if ids.ndim != 2 or ids.dtype.kind not in "biu" or not ids.size or ids.min() < 0 or ids.max() > VOID:
+            what = "predicted" if t % 2 else "true"
+            raise ValueError(f"the {what} mask of frame {t // 2} is no array (H, W) of object ids, 0 to 254, 255 void.")
+    if not isinstance(n_objects, int | np.integer | None) or (n_objects is not None and n_objects < 0):
+        raise ValueError(f"n_objects={n_objects!r} is no number of objects: leave it out to count those of the truth.")
+    shown = {k for mask in truth if mask is not None for k in object_ids(mask)}
+    given = dict.fromkeys(shown, 0) | (appearances or {})
     if n_objects is None:
-        n_objects = max((k for mask in truth if mask is not None for k in object_ids(mask)), default=0)
+        n_objects = max(shown, default=0)
     frames = tuple(t for t, mask in enumerate(truth) if mask is not None and 0 < t < len(truth) - 1)
     if not frames or n_objects == 0:
         raise ValueError(
             f"nothing to score: {len(truth)} frames, {len(frames)} of them annotated besides the first and the last, "
-            f"{n_objects} objects"
+            f"{n_objects} object{'s' * (n_objects != 1)}."
         )
 
     J, F = np.full((2, n_objects, len(frames)), np.nan)
     for i, t in enumerate(frames):
+        if predictions[t] is None:
+            raise ValueError(f"there is no predicted mask of frame {t}: give an empty one where nothing is found.")
         gt, pred = np.asarray(truth[t]), np.asarray(predictions[t])
         if unknown := [k for k in object_ids(pred) if k > n_objects]:
-            raise ValueError(f"frame {t} is predicted to hold object {unknown[0]}, but the clip has {n_objects}")
+            raise ValueError(f"frame {t} is predicted to hold object {unknown[0]}, but the clip has {n_objects}.")
         for k in range(1, n_objects + 1):
-            if appearances.get(k, 0) < t:
+            if given.get(k, t) < t:
                 J[k - 1, i] = jaccard(gt == k, pred == k, gt == VOID)
                 F[k - 1, i] = boundary_f(gt == k, pred == k, gt == VOID)
     return ClipScores(J, F, frames)
@@ -263,9 +298,9 @@ def youtube_vos_g(J, F, seen) -> dict[str, float]:
     J_unseen, F_seen, F_unseen and G, the mean of these four. A group without objects has NaN scores, and G is then the
     mean of the two scores of the other group. Raises ValueError when lengths differ or there is no object.
     """
-    J, F, seen = np.asarray(J, float), np.asarray(F, float), np.asarray(seen, bool)
+    J, F, seen = np.atleast_1d(_scores(J)), np.atleast_1d(_scores(F)), np.atleast_1d(np.asarray(seen, bool))
     if not len(J) == len(F) == len(seen) or len(J) == 0:
-        raise ValueError(f"G needs J, F and seen of the same objects, got {len(J)}, {len(F)} and {len(seen)}")
+        raise ValueError(f"G needs J, F and seen of the same objects, got {len(J)}, {len(F)} and {len(seen)}.")
     parts = {
         "J_seen": _mean(J[seen]),
         "J_unseen": _mean(J[~seen]),

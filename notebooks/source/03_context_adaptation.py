@@ -1302,9 +1302,9 @@ table(
 # - Adaptation mends a gap between training and clip. That is how S0 explains its smaller gain on DAVIS, and our best
 #   explanation for reaching only a part of its four points.
 #
-# **Next.** Here the *keys* learn from the first frame, and a frozen decoder has to live with it. The lessons to come
-# let other parts learn: among them a target model that is fitted to the first frame, and to later ones, by a better
-# rule than fifty steps downhill.
+# **Next: [lesson 04](04_target_model.ipynb).** Here the *keys* learn from the first frame, and a frozen decoder has to
+# live with it. The lessons to come let other parts learn: among them a target model that is fitted to the first frame,
+# and to later ones, by a better rule than fifty steps downhill.
 #
 # **References**
 #

@@ -1415,8 +1415,9 @@ if DATASET == "embedded" and BUDGET >= 1 and len(bench) >= 8:
 # - The loss on pixels is a quadratic on cells: nine numbers for each cell, exactly the same, and many times faster.
 # - D alone is coarse. It says where, and not what the outline is.
 #
-# **Next.** Lesson 05 opens the box: Gauss-Newton and conjugate gradients, and why they get in twenty-five iterations
-# where gradient descent does not. Lesson 06 gives D a memory of later frames, and a network that draws.
+# **Next: [lesson 05](05_gauss_newton_cg.ipynb).** It opens the box: Gauss-Newton and conjugate gradients, and
+# why they get in twenty-five iterations where gradient descent does not. Lesson 06 gives D a memory of later frames,
+# and a network that draws.
 #
 # **References**
 #

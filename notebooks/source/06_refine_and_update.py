@@ -964,7 +964,7 @@ print(f"\nto bring in one sample: {one_sample:.1f} ms; what is kept: {D.equation
 
 # %% tags=["nbval-check-output"]
 dearer = timed[-1]["if nothing were kept, ms"] / timed[-1]["update, ms"]
-claim("80 samples: how many times as long an update would take if nothing were kept", dearer, low=5)
+claim("80 samples: how many times as long an update would take if nothing were kept", dearer, low=5, clock=True)
 
 # %% [markdown]
 # (The last column is reckoned: so many samples at the price of one.) Solving for $\mathbf w_2$ costs the same at any
@@ -1645,8 +1645,8 @@ table(
 # - Updates help where the look drifts slowly and masks are right. A wrong mask that is learned makes more of them, and
 #   from the inside nothing tells.
 #
-# **Next.** What would tell? A person who looks on, and marks what is wrong. And a closed form that is solved again with
-# every mark is fast enough to wait for. The lessons on S2 begin there.
+# **Next: [lesson 07](07_ridge_in_closed_form.ipynb).** What would tell? A person who looks on, and marks what is wrong.
+# And a closed form that is solved again with every mark is fast enough to wait for. The lessons on S2 begin there.
 #
 # **References**
 #

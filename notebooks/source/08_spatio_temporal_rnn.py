@@ -585,7 +585,7 @@ guess_fast.reveal(
 
 # %% tags=["nbval-check-output"]
 claim("double loop and wavefronts: largest difference of states", apart, high=1e-4)
-claim("wavefronts, times faster", factor, low=3)
+claim("wavefronts, times faster", factor, low=3, clock=True)
 
 # %% [markdown]
 # (`benchmarks/st_rnn.py` does this with care, and with more sizes: time and memory grow as the number of cells.) The
@@ -1106,8 +1106,9 @@ table(
 # - S2-E4 as printed is smallest where all features are the same, and training finds its way there. A *difference* of
 #   distances, on features of fixed length, does what was meant.
 #
-# **Next.** We have a classifier that answers at once, and features that know their surroundings. Lesson 09 puts a user
-# in front of them, a robot or you: rounds of correction, J&F against seconds, and where the next scribble should go.
+# **Next: [lesson 09](09_interactive_session.ipynb).** We have a classifier that answers at once, and features that know
+# their surroundings. Lesson 09 puts a user in front of them, a robot or you: rounds of correction, J&F against seconds,
+# and where the next scribble should go.
 #
 # **References**
 #

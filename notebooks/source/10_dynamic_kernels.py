@@ -1220,8 +1220,9 @@ print(f"\n{real['clips']} clips of DAVIS: {real['before']} {real['J_before']:.3f
 #   gives each object its own map, which knows already who is meant.
 # - Numbers of a head in one vector, all objects in one grouped convolution; and a gain is one only beside its seeds.
 #
-# **Next.** A network that writes weights is one way to a network for each object, at once. The other way is to *learn*
-# them on frame 0, in a few steps of gradient descent, from a start that was made for it. The lessons on S4 do that.
+# **Next: [lesson 11](11_learning_to_finetune.ipynb).** A network that writes weights is one way to a network for each
+# object, at once. The other way is to *learn* them on frame 0, in a few steps of gradient descent, from a start that
+# was made for it. The lessons on S4 do that.
 #
 # **References**
 #

@@ -974,8 +974,9 @@ table([{"start": name} | {f"J, {t} steps": J[t].item() for t in (0, 3, 5, 10)} f
 # - Most of the gain is the start's and comes in the first steps. Rates of neurons and second order are refinements.
 # - Each object is a task of its own; else the start may as well keep the answer.
 #
-# **Next.** A network that first *detects* and then segments, tuned in ten steps from a learned start; boxes that are
-# handed on from frame to frame; drift, and the reset against it; S4's table 1 and its figure 3, on our benchmark.
+# **Next: [lesson 12](12_one_shot_segmenter.ipynb).** A network that first *detects* and then segments, tuned in ten
+# steps from a learned start; boxes that are handed on from frame to frame; drift, and the reset against it; S4's table
+# 1 and its figure 3, on our benchmark.
 #
 # **References**
 #

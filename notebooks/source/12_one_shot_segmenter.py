@@ -1200,7 +1200,8 @@ knobs(crowd, {"learned": learned, "parent": parent}, image, mask, tune, with_wei
 # - The last box is a good proposal; it follows the object, and follows a mistake too.
 # - Whoever learns from his own answers should often forget: the reset keeps errors from piling up.
 #
-# **Next.** This was the last of the five methods. Lesson 13 puts all of them side by side, and their parts together.
+# **Next: [lesson 13](13_side_by_side.ipynb).** This was the last of the five methods. Lesson 13 puts all of them side
+# by side, and their parts together.
 #
 # **References**
 #

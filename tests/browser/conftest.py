@@ -1,5 +1,6 @@
 """Chromium, and a real JupyterLab of its own for it: free port, own HOME, settings and runtime directory."""
 
+import ast
 import json
 import os
 import shutil
@@ -47,10 +48,10 @@ def page(browser):
     page = browser.new_page(viewport={"width": 1000, "height": 900})
     page.set_default_timeout(90_000)  # a machine that also trains a network is slow to start a kernel
     errors = []
-    page.on("pageerror", lambda error: errors.append(error))
+    page.on("pageerror", lambda error: errors.append(error.stack or str(error)))  # the stack says whose error it is
     yield page
     page.close()
-    assert not errors, errors
+    assert not errors, "\n".join(errors)
 
 
 class Lab:
@@ -97,7 +98,7 @@ class Lab:
             reply = client.execute("", user_expressions=ask, store_history=False, reply=True, timeout=30)
             answer = reply["content"]["user_expressions"]["value"]
             assert answer["status"] == "ok", answer
-            return json.loads(answer["data"]["text/plain"].strip("'\""))
+            return json.loads(ast.literal_eval(answer["data"]["text/plain"]))
         finally:
             client.stop_channels()
 
@@ -122,14 +123,12 @@ def server(tmp_path_factory):
     """A real JupyterLab as `make lab` starts it, apart from the reader's own settings."""
     home = tmp_path_factory.mktemp("lab")
     root = home / "notebooks"
-    settings = home / "settings" / "@jupyterlab" / "apputils-extension"
     root.mkdir()
-    settings.mkdir(parents=True)
-    (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     environment = os.environ | {
+        "VOSNB_HEADLESS": "0",  # somebody looks on, also where the tests themselves run unseen
         "HOME": str(home),
         "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
         "JUPYTER_CONFIG_PATH": str(ROOT / "jupyter"),
@@ -137,8 +136,7 @@ def server(tmp_path_factory):
         "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
     }
     command = f"""-m jupyterlab --no-browser --allow-root --ip=127.0.0.1 --port={port} --ServerApp.port_retries=0
-        --IdentityProvider.token=t --ServerApp.root_dir={root} --LabApp.expose_app_in_browser=True
-        --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate""".split()
+        --IdentityProvider.token=t --ServerApp.root_dir={root} --LabApp.expose_app_in_browser=True""".split()
     with open(home / "log", "w") as log:
         process = subprocess.Popen([sys.executable, *command], env=environment, stdout=log, stderr=log)
     try:

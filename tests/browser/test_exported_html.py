@@ -200,3 +200,23 @@ def test_text_that_looks_like_html_stays_text(page, tmp_path):
     assert page.evaluate("window.broken") is None
     assert evil in root.get_attribute("aria-label")
     assert evil in page.locator("figcaption").inner_text()
+
+
+def test_player_has_the_pads_keys_too(page, tmp_path):
+    root = show(page, player(), tmp_path)
+    root.focus()
+    for key, frame in ((".", 1), (".", 2), (",", 1)):
+        page.keyboard.press(key)
+        drawn(page, frame)
+    page.keyboard.press("p")
+    page.wait_for_function("document.querySelector('.vosnb').dataset.drawn > 1")
+
+
+@pytest.mark.parametrize("frame", [0, 3, 7])
+def test_curve_and_slider_line_up(page, tmp_path, frame):
+    show(page, player(frame=frame), tmp_path)
+    cursor = page.locator(".curve .cursor").bounding_box()
+    slider = page.locator("input.time").bounding_box()
+    thumb = slider["x"] + 8 + frame / 7 * (slider["width"] - 16)
+    assert cursor["x"] + cursor["width"] / 2 == pytest.approx(thumb, abs=1.5)
+    page.locator(".vosnb").screenshot(path=tmp_path / "player.png")

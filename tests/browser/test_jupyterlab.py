@@ -1,6 +1,7 @@
 """The widgets in a real JupyterLab, with a real kernel behind them."""
 
 import base64
+import urllib.request
 from pathlib import Path
 
 import nbformat
@@ -71,6 +72,20 @@ def test_explorer_asks_the_kernel(page, lab):
     page.wait_for_function("document.querySelector('.query figcaption').textContent.includes('heatmap')")
 
 
+def test_explorer_takes_an_answer_that_comes_late(page, lab):
+    """Run All: its first question waits behind other cells, longer than it is patient (here 0.2 s, not 10)."""
+    page.add_init_script(  # of the explorer's own clock alone: JupyterLab has some that run as long
+        "const wait = setTimeout, its = (f) => String(f).includes('no answer yet');"
+        "window.setTimeout = (f, ms, ...x) => wait(f, its(f) ? 200 : ms, ...x)"
+    )
+    cells = "examples.explorer()", "import pathlib, time\nwhile not pathlib.Path('go').exists(): time.sleep(0.1)"
+    lab.open(page, "late.ipynb", setup(), *cells)
+    page.wait_for_function("document.querySelector('.reading')?.textContent.includes('no answer yet')")
+    (lab.root / "go").touch()
+    wait(page, 35)
+    page.wait_for_function("document.querySelector('.reading').textContent.includes('largest affinity')")
+
+
 def test_views_follow_each_other_and_python(page, lab):
     lab.open(page, "views.ipynb", setup(), "player = examples.player(); player", "player", "player.frame = 4")
     page.wait_for_function("[...document.querySelectorAll('.vosnb[data-drawn=\"4\"]')].length === 2")
@@ -80,9 +95,10 @@ def test_views_follow_each_other_and_python(page, lab):
 
 
 def test_saved_picture_stands_in_where_no_kernel_runs(page, lab):
-    """A notebook whose widget views are stripped, as those that we commit: JupyterLab shows the PNG, with its text."""
+    """A notebook without widget views, as those that we commit: JupyterLab shows the PNG, with its text."""
     data, metadata = player()._repr_mimebundle_()
-    del data["application/vnd.jupyter.widget-view+json"]
+    for kind in ("application/vnd.jupyter.widget-view+json", "text/html"):
+        data.pop(kind, None)
     data["image/png"] = base64.b64encode(data["image/png"]).decode()
     output = nbformat.v4.new_output("execute_result", data=data, metadata=metadata, execution_count=1)
     cell = nbformat.v4.new_code_cell("player", outputs=[output], execution_count=1)
@@ -91,3 +107,57 @@ def test_saved_picture_stands_in_where_no_kernel_runs(page, lab):
     image = page.wait_for_selector(".jp-OutputArea-output img")
     assert image.evaluate("image => image.naturalWidth") > 600
     assert image.get_attribute("alt") == player().alt
+
+
+WIDGETS = """
+import ipywidgets
+from vosnb.course.lesson import predict, progress
+from vosnb.show import Picture
+from vosnb.widgets.sliders import Sliders
+
+guess = predict("Which one?", ["this", "that"], default="b")
+done = list(progress(range(3), "counting to three"))
+"""
+SQUARE = """
+import numpy as np
+
+Sliders(lambda side: Picture(np.zeros((side, side, 3), np.uint8), f"A square of {side} pixels."), side=(8, 64, 16))
+"""
+
+
+def test_on_the_next_day_pictures_and_texts_stand_in_for_widgets(page, lab):
+    lab.open(page, "day.ipynb", setup(), WIDGETS, SQUARE, "examples.player()", "ipywidgets.IntSlider(3)")
+    wait(page, 0)
+    lab.wait_until("day.ipynb", "done", [0, 1, 2])
+    page.wait_for_selector('[role="slider"][aria-valuenow="3"], .widget-readout >> text=3')
+    assert page.locator(".jp-OutputArea-output", has_text="counting to three").count() == 0
+    page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+    page.wait_for_function("!window.jupyterapp.shell.currentWidget.context.model.dirty")
+    saved = nbformat.read(lab.root / "day.ipynb", 4)
+    assert "counting" not in str(saved.cells[1].outputs)
+    with urllib.request.urlopen(f"{lab.url}/nbconvert/html/day.ipynb?token=t") as exported:
+        assert 'alt="A square of 16 pixels."' in exported.read().decode()
+    for session in lab.api("sessions"):
+        lab.api(f"sessions/{session['id']}", "DELETE")
+
+    page.goto(f"{lab.url}/lab/tree/day.ipynb?token=t&reset")
+    player_, square = (
+        page.wait_for_selector(f'.jp-OutputArea-output img[alt="{alt}"]')
+        for alt in (
+            "Two discs cross; the true masks follow them, the first mask stays behind.",
+            "A square of 16 pixels.",
+        )
+    )
+    assert player_.evaluate("image => image.naturalWidth") > 600
+    page.wait_for_selector(".jp-OutputArea-output >> text=b) that")
+    page.wait_for_selector(".jp-OutputArea-output >> text=IntSlider(value=3)")
+    page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]')  # a new kernel, which knows none
+    page.wait_for_timeout(1500)
+    assert page.get_by_text("model not found").count() == page.get_by_text("Loading widget").count() == 0
+    assert square.is_visible() and player_.is_visible()
+    page.screenshot(path=lab.root / "day.png")
+
+    page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
+    wait(page, 0)
+    page.wait_for_selector(f'img[alt="{player().alt}"]', state="detached")
+    assert page.locator("input[type=radio]").count() == 2

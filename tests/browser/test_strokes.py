@@ -4,13 +4,16 @@ import json
 
 import numpy as np
 import pytest
-from examples import Discs, pad
+from examples import Discs, clip, pad
 from test_exported_html import pixel, show
 from test_jupyterlab import setup
 
+from vosnb.clips import read_mask
 from vosnb.methods.scribbles import Scribble, from_davis
+from vosnb.metrics import jaccard
 
 ORANGE, BLUE = np.array([230, 159, 0]), np.array([86, 180, 233])
+BOX = [(0.08, 0.1), (0.42, 0.6)]  # around the first disc of frame 0
 PATH = [(0.2, 0.3), (0.3, 0.5), (0.45, 0.4)]
 
 
@@ -67,9 +70,18 @@ def inked(page, frame: int, strokes: int):
 def saved(page, tmp_path) -> list[Scribble]:
     """What the button "save" downloads, read by Python."""
     with page.expect_download() as download:
-        page.locator(".pad").get_by_role("button", name="save").click()
+        page.locator(".pad").get_by_role("button", name="save", exact=True).click()
     download.value.save_as(tmp_path / "saved.json")
     return from_davis(tmp_path / "saved.json", 8)
+
+
+def saved_mask(page, tmp_path) -> np.ndarray:
+    """What the button "save mask" downloads, read as `vosnb run --mask` reads it."""
+    with page.expect_download() as download:
+        page.locator(".pad").get_by_role("button", name="save mask").click()
+    assert download.value.suggested_filename == "clip-00000.png"
+    download.value.save_as(tmp_path / "mask.png")
+    return read_mask(tmp_path / "mask.png")
 
 
 def follows(scribble: Scribble, points=PATH) -> bool:
@@ -125,6 +137,63 @@ def test_pad_in_lab(page, lab, tmp_path):
     page.set_input_files(".pad input[type=file]", tmp_path / "other.json")
     page.wait_for_function("document.querySelector('.pad .trouble').textContent.includes('clip of 1 frames')")
     assert page.evaluate("window.jupyterapp.shell.currentWidget.content.activeCell.model.type") == "code"
+
+
+def test_a_dragged_box_gives_a_mask_in_lab(page, lab, tmp_path):
+    name = "box.ipynb"
+    made = (
+        "from vosnb.trackers.grabcut import GrabCutSegmenter; pad = examples.pad(GrabCutSegmenter(examples.clip()[0]))"
+    )
+    lab.open(page, name, setup(), f"{made}; pad")
+    page.wait_for_selector(".pad[data-drawn]")
+    root = page.locator(".pad")
+    root.get_by_role("button", name="save mask").click()
+    assert "Frame 0 has no mask yet" in root.locator(".trouble").inner_text()
+    page.keyboard.press("b")  # not JupyterLab's "one more cell below"
+    page.wait_for_selector('.pad [aria-label="tool"] button:nth-child(2)[aria-pressed="true"]')
+    drag(page, BOX)
+    counted(page, 1)
+    inked(page, 0, 1)
+    assert root.locator(".reading").inner_text().startswith("1 box on frame 0; answer in ")
+    assert root.locator(".trouble").inner_text() == ""
+    mask, truth = saved_mask(page, tmp_path), clip()[1][0]
+    assert jaccard(truth == 1, mask == 1) > 0.9
+    assert lab.evaluate(name, "[pad.masks[0].sum().item(), pad.scribbles[0].box]") == [mask.sum().item(), True]
+    page.keyboard.press("u")
+    counted(page, 0)
+
+
+def test_boxes_in_an_exported_page(page, tmp_path):
+    known = pad(Discs(), scribbles=[Scribble(0, 2, [[0.25, 0.35]])])
+    root = show(page, known, tmp_path)
+    assert set(np.unique(saved_mask(page, tmp_path))) == {0, 2}  # the exported one
+    root.get_by_role("button", name="box").click()
+    drag(page, [(0.5, 0.5), (0.5, 0.5)])  # no box
+    page.wait_for_function("document.querySelector('.pad .trouble').textContent.includes('opposite one')")
+    drag(page, BOX[::-1])
+    counted(page, 2)
+    assert page.locator(".pad canvas").get_attribute("aria-label") == "frame 0, with masks, 1 box, 1 stroke"
+    assert np.abs(pixel(page, 0, 0.09, 0.1) - ORANGE).max() <= 3 < np.abs(pixel(page, 0, 0.25, 0.15) - ORANGE).max()
+    root.get_by_role("button", name="save mask").click()
+    page.wait_for_function("document.querySelector('.pad .trouble').textContent.includes('no mask yet')")
+    # By keyboard: a corner, the way, the opposite corner; background has strokes only.
+    root.focus()
+    page.keyboard.press("2")
+    assert "a box around object 2" in page.locator("figcaption").inner_text()
+    for key in ["Space"] + ["ArrowRight"] * 5 + ["ArrowDown"] * 5 + ["Space", "0", "Space", "ArrowUp", "Space"]:
+        page.keyboard.press(key)
+    counted(page, 4)
+    assert root.locator(".reading").inner_text().startswith("2 boxes, 2 strokes on frame 0; ")
+    dot, one, two, back = saved(page, tmp_path)
+    assert [(s.object, s.box) for s in (dot, one, two, back)] == [(2, False), (1, True), (2, True), (0, False)]
+    assert np.allclose(one.path, BOX[::-1], atol=0.01) and np.allclose(two.path, [(0.5, 0.5), (0.6, 0.6)])
+    root.get_by_role("button", name="clear").click()
+    page.set_input_files(".pad input[type=file]", tmp_path / "saved.json")
+    counted(page, 4)
+    again = saved(page, tmp_path)
+    assert [(s.object, s.box, s.path.tolist()) for s in again] == [
+        (s.object, s.box, s.path.tolist()) for s in (dot, one, two, back)
+    ]
 
 
 @pytest.mark.parametrize("paint", [drag, touch, pen])

@@ -5,10 +5,21 @@
 
 Object 1 is the target: visible at t = 0, at least 60 % of it unoccluded. `knobs.py` says what can be turned,
 `textures.py` paints colours, patterns and backgrounds, `bodies.py` builds and moves the animals, `coats.py` dresses
-them, `scenes.py` puts them into a scene and renders it, `splits.py` defines and writes the benchmark.
+them, `jumps.py` makes the camera jump, `scenes.py` puts all into a scene and renders it, `splits.py` defines and writes
+the benchmark.
 """
 
 from vosnb.creatures.knobs import DIFFICULTIES, TRAINING, KnobError, Knobs
-from vosnb.creatures.splits import benchmark, generate, write_benchmark
+from vosnb.creatures.splits import LARGE, SIZES, benchmark, generate, write_benchmark
 
-__all__ = ["DIFFICULTIES", "TRAINING", "KnobError", "Knobs", "benchmark", "generate", "write_benchmark"]
+__all__ = [
+    "DIFFICULTIES",
+    "LARGE",
+    "SIZES",
+    "TRAINING",
+    "KnobError",
+    "Knobs",
+    "benchmark",
+    "generate",
+    "write_benchmark",
+]

@@ -43,7 +43,7 @@ def main(root, sheet):
     if root:
         write_benchmark(root)
     if sheet:
-        from vosnb.masks import write_frame
+        from vosnb.clips.masks import write_frame
 
         write_frame(Path(sheet), contact_sheet(), quality=88)
 

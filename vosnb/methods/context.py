@@ -47,6 +47,18 @@ def affinity_shares(A: torch.Tensor, query_groups: torch.Tensor, memory_groups: 
     return given / query_groups.sum(-1, keepdim=True)
 
 
+def heat_shares(h: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
+    """Who reads the object: the share of all the heat of a frame that lies on each group of cells.
+
+        sum_i q_gi h_i / sum_i h_i
+
+    h (..., N) as of `object_heatmap`, groups (..., G, N) in 0..1: how much of each cell lies in each group. Returns
+    (..., G), which sums to one where the groups do so in every cell; NaN where nothing reads from the object. What lies
+    on look-alikes is stolen.
+    """
+    return (groups @ h.unsqueeze(-1)).squeeze(-1) / h.sum(-1, keepdim=True)
+
+
 def adaptation_losses(
     A: torch.Tensor, query_mask: torch.Tensor, memory_mask: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:

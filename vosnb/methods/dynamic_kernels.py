@@ -8,14 +8,13 @@ Shapes: K objects; features f (K, C, h, w) or (1, C, h, w) for all; masks m (K, 
 (K, C); kernels k (K, P), the P numbers of all layers.
 """
 
-import json
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vosnb.features import STRIDE, Backbone, double, load_weights, weights_card
+from vosnb.features import STRIDE, Backbone, double, load_weights, network_of
 from vosnb.methods.matching import MatchingNet, Query
 
 
@@ -175,9 +174,6 @@ class KernelNet(MatchingNet):
 def load_kernel_net(name: str | Path) -> KernelNet:
     """A `KernelNet` of the parts that its weights (a name, or a file) were trained with, filled with them.
 
-    Raises FileNotFoundError when there is no such file and ValueError when it belongs to another network.
+    Raises FileNotFoundError when there is no such file and FileError when it is damaged or of another network.
     """
-    card = weights_card(name)
-    if card.get("network") != KernelNet.__name__:
-        raise ValueError(f"{name} are no weights of a KernelNet: make some with `vosnb train dynamic-kernels`.")
-    return load_weights(KernelNet(**json.loads(card["settings"])), name)
+    return load_weights(network_of(KernelNet, name, "vosnb train dynamic-kernels"), name)

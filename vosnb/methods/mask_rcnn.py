@@ -10,7 +10,6 @@ frame of 128 x 128 takes some hundredths of a second. Boxes are (..., 4): left, 
 (y, x) covering y..y+1, x..x+1. B images, K objects, A anchors, P proposals, M regions whose masks are learned.
 """
 
-import json
 import math
 from functools import cache
 from pathlib import Path
@@ -20,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vosnb.features import weights_card
+from vosnb.features import network_of
 from vosnb.methods.losses import lovasz_hinge
 from vosnb.methods.meta import MetaLearner, load_learner
 from vosnb.methods.one_shot import LOSSES, NORMS, normalisation
@@ -360,9 +359,6 @@ def move_loss(moves: torch.Tensor, target: torch.Tensor, positive: torch.Tensor)
 def load_mask_rcnn(name: str | Path) -> MetaLearner:
     """A `MaskRCNN` with the weights of this name (or file), and the rates learned with it.
 
-    Raises FileNotFoundError when there is no such file and ValueError when it belongs to another network.
+    Raises FileNotFoundError when there is no such file and FileError when it is damaged or of another network.
     """
-    card = weights_card(name)
-    if card.get("network") != MaskRCNN.__name__:
-        raise ValueError(f"{name} are no weights of a MaskRCNN: make some with `vosnb train e-osvos`.")
-    return load_learner(MaskRCNN(**json.loads(card["settings"])), name)
+    return load_learner(network_of(MaskRCNN, name, "vosnb train e-osvos"), name)

@@ -12,7 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vosnb.features import WIDTHS, Backbone, Decoder, MemoryEncoder
+from vosnb.efficientnet import WIDTHS as PHOTOGRAPHS
+from vosnb.efficientnet import Maps
+from vosnb.features import STRIDE, WIDTHS, Backbone, Decoder, MemoryEncoder, Residual, conv_bn, double
 
 
 def affinity(query_keys: torch.Tensor, memory_keys: torch.Tensor, scale: float | None = None) -> torch.Tensor:
@@ -168,3 +170,75 @@ class MatchingNet(nn.Module):
         """One query frame and what K objects read from their memories (K, v, N) -> logits (K, 1, H, W)."""
         value, at4, at2 = (x.expand(len(read), -1, -1, -1) for x in (query.value, query.at4, query.at2))
         return self.decoder(torch.cat([value, read.view_as(value)], 1), at4, at2)
+
+
+class PhotographEncoder(nn.Module):
+    """The query encoder on a backbone that learned from photographs: what it sees, and nothing learned.
+
+    Its deepest map is brought to one length in every cell, so that dot products are cosines; sqrt(C) is that length.
+    """
+
+    def forward(self, maps: Maps) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        return maps.at2, maps.at4, F.normalize(maps.at8, dim=1) * maps.at8.shape[1] ** 0.5
+
+
+class PhotographMemoryEncoder(nn.Module):
+    """The reference encoder beside it: the same deepest map, and n channels in which it meets image and masks."""
+
+    def __init__(self, n: int = 96):
+        super().__init__()
+        self.see = PhotographEncoder()
+        self.reduce = nn.Conv2d(PHOTOGRAPHS[2], n, 1)
+        self.outline = nn.Sequential(conv_bn(5, 24, 2), nn.ReLU(inplace=True), Residual(24, 32, 2), Residual(32, 48, 2))
+        self.meet = Residual(n + 48, n)
+
+    def forward(self, maps: Maps, mask: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+        """maps of B images, mask and others (B, 1, H, W) in 0..1; returns (B, C + n, H/8, W/8)."""
+        seen = self.see(maps)[-1]
+        outline = self.outline(torch.cat([maps.image, mask, others], 1))
+        return torch.cat([seen, self.meet(torch.cat([self.reduce(seen), outline], 1))], 1)
+
+
+class PhotographMatchingNet(MatchingNet):
+    """`MatchingNet` on a frozen backbone: it takes `Maps` in the place of images, and learns what stands on them.
+
+    One channel of the memory's values is the mask itself, so that one channel of what is read is the mask that affinity
+    alone sees, h (S0-E3's heatmap); the decoder says what to change about it. Both keys begin as the directions in
+    which the backbone's features vary most (`begin_keys`), and the decoder as changing nothing: before any training the
+    network hands on labels by nearness in feature space.
+    """
+
+    def __init__(self, key_dim: int = 64, value_dim: int = 63, n: int = 96):
+        nn.Module.__init__(self)
+        self.query_encoder, self.memory_encoder = PhotographEncoder(), PhotographMemoryEncoder(n)
+        C = PHOTOGRAPHS[2]
+        self.query_key, self.query_value = (nn.Conv2d(C, d, 3, padding=1) for d in (key_dim, value_dim))
+        self.memory_key, self.memory_value = (nn.Conv2d(C + n, d, 3, padding=1) for d in (key_dim, value_dim))
+        self.decoder = Decoder(2 * value_dim + 1, PHOTOGRAPHS)
+        nn.init.zeros_(self.decoder.logit.weight)
+        nn.init.zeros_(self.decoder.logit.bias)
+
+    def encode_memory(self, maps: Maps, mask: torch.Tensor, others: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """maps of K images, mask and others (K, 1, H, W) -> key (K, d, N), value (K, v + 1, N), the mask last."""
+        key, value = super().encode_memory(maps, mask, others)
+        return key, torch.cat([value, F.avg_pool2d(mask, STRIDE).flatten(2)], 1)
+
+    def decode(self, query: Query, read: torch.Tensor) -> torch.Tensor:
+        """One query frame and what K objects read from their memories (K, v + 1, N) -> logits (K, 1, H, W)."""
+        read = read.unflatten(-1, query.value.shape[-2:])
+        value, at4, at2 = (x.expand(len(read), -1, -1, -1) for x in (query.value, query.at4, query.at2))
+        h = double(double(double(read[:, -1:])))
+        return torch.logit(0.01 + 0.98 * h) + self.decoder(torch.cat([value, read], 1), at4, at2)
+
+    @torch.no_grad()
+    def begin_keys(self, maps: Maps, sharpness: float = 100.0) -> None:
+        """Make both keys the d principal directions of the features of these maps; affinity is then a softmax over
+        sharpness times the cosine, nearly."""
+        seen = self.query_encoder(maps)[-1].movedim(1, -1).flatten(0, -2).double()
+        values, vectors = torch.linalg.eigh(seen.T @ seen)
+        d, C = self.query_key.out_channels, seen.shape[1]
+        directions = vectors[:, -d:].T.float() * (sharpness * d**0.5 / C) ** 0.5
+        for key in (self.query_key, self.memory_key):
+            key.weight.zero_()
+            key.bias.zero_()
+            key.weight[:, :C, 1, 1] = directions

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from vosnb.features import to_image, weights_file
+from vosnb.features import fill, read_weights, to_image
+from vosnb.files import FileError
 
 Tensors = dict[str, torch.Tensor]
 PER = ("one", "layer", "neuron")
@@ -131,19 +132,19 @@ def split_rates(state: Tensors) -> tuple[Tensors, Tensors]:
 def load_learner(net: nn.Module, name: str | Path) -> MetaLearner:
     """Fill a network with shipped weights, or those of a file; rates come with them if they were learned.
 
-    Raises FileNotFoundError when there is no such file and ValueError when it belongs to another network.
+    Raises FileNotFoundError when there is no such file and FileError when it is damaged or of another network.
     """
-    from safetensors.torch import load_file
+    own, rates = split_rates(read_weights(name)[0])
+    net = fill(net, own, name)
+    sizes = {key: p.shape for key, p in net.named_parameters()}
+    if rates and (rates.keys() != sizes.keys() or not all(_spreads(rates[key].shape, sizes[key]) for key in rates)):
+        raise FileError(f"{name} does not fit this network: its rates are those of another.")
+    return MetaLearner(net, {name: rate.float() for name, rate in rates.items()})
 
-    path = weights_file(name)
-    own, rates = split_rates(load_file(path))
-    try:
-        net.load_state_dict(own)
-    except RuntimeError as error:
-        raise ValueError(
-            f"{path} does not fit this network: retrain it, or use the settings it was made with."
-        ) from error
-    return MetaLearner(net.eval(), {name: rate.float() for name, rate in rates.items()})
+
+def _spreads(size: torch.Size, over: torch.Size) -> bool:
+    """Whether a tensor of one size can be multiplied with one of the other, which keeps its size."""
+    return len(size) <= len(over) and all(a in (1, b) for a, b in zip(size[::-1], over[::-1], strict=False))
 
 
 class Task(NamedTuple):

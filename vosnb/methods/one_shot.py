@@ -4,7 +4,6 @@ What the net knows before it has seen the object, and how fast it learns, come f
 object first is `vosnb.methods.mask_rcnn`.
 """
 
-import json
 import math
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vosnb.features import weights_card
+from vosnb.features import network_of
 from vosnb.methods.losses import lovasz_hinge, soft_mask_loss
 from vosnb.methods.meta import MetaLearner, load_learner
 
@@ -109,9 +108,6 @@ def merge_maximum(p: torch.Tensor) -> torch.Tensor:
 def load_one_shot(name: str | Path) -> MetaLearner:
     """A `OneShotNet` with the weights of this name (or file), and the rates learned with it.
 
-    Raises FileNotFoundError when there is no such file and ValueError when it belongs to another network.
+    Raises FileNotFoundError when there is no such file and FileError when it is damaged or of another network.
     """
-    card = weights_card(name)
-    if card.get("network") != OneShotNet.__name__:
-        raise ValueError(f"{name} are no weights of a OneShotNet: make some with `vosnb train meta`.")
-    return load_learner(OneShotNet(**json.loads(card["settings"])), name)
+    return load_learner(network_of(OneShotNet, name, "vosnb train meta"), name)

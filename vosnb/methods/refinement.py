@@ -164,6 +164,29 @@ class RefinementNet(nn.Module):
         return self.refiner(maps, s, size)
 
 
+class UntrainedTargetNet(nn.Module):
+    """What D alone needs where nothing was learned for it offline: the backbone's deepest map, whitened with the
+    statistics of the first frame's samples, and a mask wherever the score is above one half."""
+
+    SCALE, THRESHOLD = 12.0, 0.5
+
+    def __init__(self):
+        super().__init__()
+        self.whiten = None
+
+    def begin(self, maps: list[torch.Tensor]) -> None:
+        """A new clip: whiten with the samples of its first frame, maps deepest first, (n, C, h, w)."""
+        self.whiten = Whitening(maps[0].shape[1]).to(maps[0].device)
+        self.whiten.fit(maps[0].movedim(1, -1).flatten(0, -2))
+
+    def features(self, maps: list[torch.Tensor]) -> torch.Tensor:
+        return self.whiten(maps[0])
+
+    def coarse(self, s: torch.Tensor, size) -> torch.Tensor:
+        """Logits (K, 1, H, W) of D only."""
+        return self.SCALE * (bilinear(s, size) - self.THRESHOLD)
+
+
 class BaseNet(nn.Module):
     """The baseline of S1 section 4.1: D replaced by a target encoder that is trained offline, R trained for it.
 

@@ -18,8 +18,8 @@ from skimage.filters import rank
 from skimage.graph import pixel_graph
 from skimage.morphology import disk, medial_axis
 
-from vosnb.masks import VOID
-from vosnb.methods.scribbles import Scribble
+from vosnb.clips.masks import VOID
+from vosnb.clips.scribbles import Scribble
 from vosnb.metrics import jaccard
 
 

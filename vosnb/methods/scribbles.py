@@ -1,91 +1,19 @@
-"""Scribbles: strokes that a user draws on frames, and the pixels that a segmenter learns from them (S2 section 2.3).
+"""From scribbles to the pixels that a segmenter learns from them (S2 section 2.3).
 
-A stroke's path is in fractions of the frame, so that it fits every size of it. DAVIS's interactive benchmark made them
-by dividing pixels by (W, H) and draws them at (W - 1, H - 1), truncated; so does `draw`.
+DAVIS's interactive benchmark made a stroke's fractions by dividing pixels by (W, H) and draws them at (W - 1, H - 1),
+truncated; so does `draw`.
 
 Source: Caelles et al., "The 2018 DAVIS Challenge on Video Object Segmentation", and its davisinteractive package.
 """
 
-import json
-from dataclasses import dataclass
-from pathlib import Path
-
 import cv2
 import numpy as np
 
-from vosnb.masks import VOID
+from vosnb.clips.scribbles import Scribble, from_davis, to_davis
+
+__all__ = ["NO_INK", "Scribble", "boxes", "bresenham", "draw", "from_davis", "select", "to_davis"]
 
 NO_INK = -1
-
-
-@dataclass(frozen=True, eq=False)
-class Scribble:
-    """A stroke on one frame: `object` 0 is background, 1..K the objects; `path` (n, 2) holds x, y in 0..1, n >= 1.
-
-    Raises ValueError where a frame, an object or a path cannot be.
-    """
-
-    frame: int
-    object: int
-    path: np.ndarray
-
-    def __post_init__(self):
-        for name, value in (("frame", self.frame), ("object", self.object)):
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
-                raise ValueError(f"a scribble's {name} is a whole number from 0 on: {value!r} is not.")
-        if self.object >= VOID:
-            raise ValueError(f"a scribble's object is one of 0 to {VOID - 1}, as in masks: {self.object} is not.")
-        try:
-            path = np.array(self.path, float)
-        except (TypeError, ValueError):
-            path = np.empty(0)
-        if path.ndim != 2 or path.shape[1] != 2 or not len(path):
-            raise ValueError("a scribble's path is a list of at least one point [x, y].")
-        if not ((path >= 0) & (path <= 1)).all():
-            raise ValueError("a scribble leaves the frame: its x and y are fractions of width and height, from 0 to 1.")
-        object.__setattr__(self, "path", path)
-
-
-def to_davis(scribbles: list[Scribble], frames: int, sequence: str) -> dict:
-    """Scribbles as DAVIS's interactive json holds them: for each of a clip's `frames` the list of its strokes.
-
-    Raises ValueError for a scribble on a frame that the clip has not.
-    """
-    strokes = [[] for _ in range(frames)]
-    for s in scribbles:
-        if s.frame >= frames:
-            raise ValueError(f"a scribble is on frame {s.frame}, but the clip ends with frame {frames - 1}.")
-        strokes[s.frame].append({"path": s.path.tolist(), "object_id": int(s.object)})
-    return {"sequence": sequence, "scribbles": strokes}
-
-
-def from_davis(source: dict | str | Path, frames: int | None = None) -> list[Scribble]:
-    """The scribbles in a DAVIS interactive json, given as the dict or as the file's path, frame by frame.
-
-    frames: how many the clip has, where that is to be checked. Raises ValueError that says what in the json is wrong.
-    """
-    if not isinstance(source, dict):
-        try:
-            source = json.loads(Path(source).read_text())
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{source} cannot be read as json ({error}).") from None
-    strokes = source.get("scribbles") if isinstance(source, dict) else None
-    if not isinstance(strokes, list) or not all(isinstance(frame, list) for frame in strokes):
-        raise ValueError(
-            'these are no DAVIS scribbles: a list "scribbles" with a list of strokes for each frame is wanted.'
-        )
-    if frames is not None and len(strokes) != frames:
-        raise ValueError(f"these scribbles are for a clip of {len(strokes)} frames, and this one has {frames}.")
-    found = []
-    for t, frame in enumerate(strokes):
-        for stroke in frame:
-            try:
-                found.append(Scribble(t, stroke["object_id"], stroke["path"]))
-            except (KeyError, TypeError):
-                raise ValueError(f'frame {t}: every stroke needs an "object_id" and a "path".') from None
-            except ValueError as error:
-                raise ValueError(f"frame {t}: {error}") from None
-    return found
 
 
 def bresenham(points: np.ndarray) -> np.ndarray:
@@ -105,10 +33,13 @@ def bresenham(points: np.ndarray) -> np.ndarray:
 def draw(scribbles: list[Scribble], size: tuple[int, int], thickness: int = 1, joined: bool = True) -> np.ndarray:
     """The ink of scribbles, later ones over earlier ones: (H, W) int16 object ids, -1 where there is none.
 
-    All on one picture, whatever their frames. thickness: in pixels. joined: with lines between a path's points.
+    All on one picture, whatever their frames. thickness: in pixels. joined: with lines between a path's points. A box
+    leaves no ink: it does not say which of its pixels are the object's (`trackers.grabcut` finds out).
     """
     labels = np.full(size, NO_INK, np.int16)
     for s in scribbles:
+        if s.box:
+            continue
         path = (s.path * (size[1] - 1, size[0] - 1)).astype(int)
         if thickness > 1:
             path = np.vstack([path[:1], path]).astype(np.int32)  # so that a dot is a line, too

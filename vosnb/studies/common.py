@@ -8,6 +8,7 @@ import numpy as np
 
 from vosnb.benchmark import bench, interval
 from vosnb.clips import Clip
+from vosnb.files import write_text
 from vosnb.paths import RESULTS, ROOT
 from vosnb.trackers.base import Tracker
 
@@ -63,4 +64,4 @@ def rounded(row: dict) -> dict:
 def write(name: str, command: str, rows: list[dict]) -> None:
     """data/results/NAME.json: the command that makes it, and a line for each row."""
     lines = ",\n".join("  " + json.dumps(row) for row in rows)
-    (RESULTS / f"{name}.json").write_text(f'{{\n "command": "{command}",\n "rows": [\n{lines}\n ]\n}}\n')
+    write_text(RESULTS / f"{name}.json", f'{{\n "command": "{command}",\n "rows": [\n{lines}\n ]\n}}\n')

@@ -21,8 +21,9 @@ import torch
 import torch.nn.functional as F
 
 from vosnb import creatures
-from vosnb.cells import coverage, whole_cells
-from vosnb.clips import Clip, load
+from vosnb.clips import Clip
+from vosnb.course.cells import coverage, whole_cells
+from vosnb.datasets import load
 from vosnb.features import STRIDE, load_weights
 from vosnb.methods.context import adapt_keys, object_heatmap
 from vosnb.methods.matching import MatchingNet, affinity
@@ -115,7 +116,7 @@ def trainings(twins: list[Clip], train: bool = True) -> list[dict]:
         if file != "matching-brief" and not file.exists():
             if not train:
                 continue
-            matching.train(steps=BRIEF, same_species=share, out=file)
+            matching.train(steps=BRIEF, same_species=share, out=file, backbone="creatures")
         for mode, found in both_memories(file, twins):
             rows.append({"study": "look-alikes in training", "setting": f"{share:g}, {mode} memory"} | found)
     return rows

@@ -22,12 +22,13 @@ from tqdm import tqdm
 
 from vosnb import creatures
 from vosnb.benchmark import interval
-from vosnb.clips import Clip, load
+from vosnb.clips import Clip
+from vosnb.datasets import load
 from vosnb.methods.robot import Robot
 from vosnb.paths import ROOT
-from vosnb.session import InteractiveSession, Round, curve
 from vosnb.studies.common import write
 from vosnb.trackers.ridge import InteractiveSegmenter
+from vosnb.trackers.session import InteractiveSession, Round, curve
 
 VARIANTS = {  # name: settings of the segmenter
     "ridge": {"parts": (("none", "metric"),)},

@@ -23,7 +23,8 @@ import numpy as np
 import torch
 
 from vosnb.benchmark import RESAMPLES, bench
-from vosnb.clips import Clip, load
+from vosnb.clips import Clip
+from vosnb.datasets import load
 from vosnb.paths import ROOT
 from vosnb.studies.common import compared, rounded, speed, write
 from vosnb.trackers import make_tracker

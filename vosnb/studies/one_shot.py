@@ -22,7 +22,8 @@ import torch
 
 from vosnb import creatures
 from vosnb.benchmark import bench, interval
-from vosnb.clips import Clip, load
+from vosnb.clips import Clip
+from vosnb.datasets import load
 from vosnb.paths import ROOT
 from vosnb.studies.common import compared, rounded, speed, write
 

@@ -13,7 +13,8 @@ import argparse
 import torch
 
 from vosnb.benchmark import bench
-from vosnb.clips import Clip, load
+from vosnb.clips import Clip
+from vosnb.datasets import load
 from vosnb.paths import ROOT
 from vosnb.studies.common import gain_of, rounded, write
 

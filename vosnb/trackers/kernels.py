@@ -1,8 +1,10 @@
 """Matching, and kernels that each object writes itself (S3; lesson 10)."""
 
 import torch
+from torch import nn
 
-from vosnb.methods.dynamic_kernels import KernelNet, ObjectFeatures, load_kernel_net
+from vosnb.features import Weights
+from vosnb.methods.dynamic_kernels import ObjectFeatures, load_kernel_net
 from vosnb.trackers.matching import MatchingTracker, reference
 
 
@@ -15,7 +17,7 @@ class KernelTracker(MatchingTracker):
 
     WEIGHTS = "kernels"
 
-    def __init__(self, net: KernelNet | None = None, weights: str | None = None, **matching):
+    def __init__(self, net: nn.Module | None = None, weights: Weights | None = None, **matching):
         super().__init__(net=load_kernel_net(weights or self.WEIGHTS) if net is None else net, **matching)
 
     def _reset(self):

@@ -2,38 +2,53 @@
 
 import copy
 import functools
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vosnb.features import STRIDE, load_weights
-from vosnb.methods.context import History, adapt_keys, check_settings
-from vosnb.methods.matching import MatchingNet, Memory, Query, read_flat, soft_aggregate
-from vosnb.trackers.base import NetworkTracker, resize
+from vosnb.efficientnet import Maps, load_photographs
+from vosnb.features import STRIDE, Weights, load_weights
+from vosnb.methods.context import LOSSES, NORMALISATIONS, OPTIMIZERS, TUNED, History, adapt_keys
+from vosnb.methods.matching import MatchingNet, Memory, PhotographMatchingNet, Query, read_flat, soft_aggregate
+from vosnb.settings import Count, NotNegative, Positive, Share, Steps
+from vosnb.trackers.base import SHORT_SIDES, Backbone, NetworkTracker, resize
+
+SHIPPED = {"photos": (PhotographMatchingNet, "matching-photos"), "creatures": (MatchingNet, "matching")}
 
 
 class MatchingTracker(NetworkTracker):
     """Matching with a memory (STM, SwiftNet; S0 sections 3.1-3.2), by the network that we train and ship.
 
     memory, every, capacity, beta: the schedule, see `vosnb.methods.matching.Memory`.
-    net or weights: a `MatchingNet`, or the name or file of its weights. The other settings: `NetworkTracker`.
+    backbone: "photos", frozen, looks at 240 pixels; "creatures", learned here with all the rest, at 128.
+    net or weights: a `MatchingNet` on it, or the name or file of its weights. The other settings: `NetworkTracker`.
     """
 
     def __init__(
         self,
-        memory: str = "every+last",
-        every: int = 5,
-        capacity: int = 5,
-        beta: float = 0.1,
-        net: MatchingNet | None = None,
-        weights: str = "matching",
+        memory: Literal[*Memory.SCHEDULES] = "every+last",
+        every: Count = 5,
+        capacity: Count = 5,
+        beta: Share = 0.1,
+        backbone: Backbone = "creatures",
+        net: nn.Module | None = None,
+        weights: Weights | None = None,
         **network,
     ):
-        super().__init__(**network)
+        super().__init__(**{"short_side": SHORT_SIDES[backbone]} | network)
         self.new_memory = functools.partial(Memory, memory, every, capacity, beta)  # no lambda: runs are saved
         self.new_memory()  # wrong settings are told now, not at the first frame
-        self.net = (load_weights(MatchingNet(), weights) if net is None else net.eval()).to(self.device)
+        if net is None:
+            kind, name = SHIPPED[backbone]
+            net = load_weights(kind(), weights or name)
+        elif (backbone == "photos") != isinstance(net, PhotographMatchingNet):
+            raise ValueError(f"backbone={backbone} does not fit this network, a {type(net).__name__}.")
+        self.net, self.photos = net.eval().to(self.device), None
+        if backbone == "photos":
+            self.net = self.net.to(memory_format=torch.channels_last)  # as the backbone's maps: a fifth faster
+            self.photos = load_photographs(self.device).look
 
     def _reset(self) -> None:
         self.memories: list[Memory] = []  # one for each group of objects that came together
@@ -41,28 +56,34 @@ class MatchingTracker(NetworkTracker):
 
     @torch.no_grad()
     def _add(self, frame, mask, ids):
-        image = self._fit(frame)
-        masks = self._fit_masks(mask, ids, image.shape[-2:])
+        seen = self._look(frame)
+        masks = self._fit_masks(mask, ids, self._fit(frame).shape[-2:])
         if not self.memories:
-            self._adapt(image, masks)
+            self._adapt(seen, masks)
         self.memories.append(self.new_memory())
         self.groups.append(len(ids))
-        self._remember(len(self.memories) - 1, image, masks)
+        self._remember(len(self.memories) - 1, seen, masks)
 
-    def _adapt(self, image: torch.Tensor, masks: torch.Tensor) -> None:
-        """What a method learns from the first frame (1, 3, h, w) and its masks (K, 1, h, w): here nothing."""
+    def _look(self, frame) -> torch.Tensor | Maps:
+        """What the network takes of a frame: an image (1, 3, h, w), or what the frozen backbone makes of one."""
+        image = self._fit(frame)
+        return image if self.photos is None else self.photos(image)
 
-    def _remember(self, group: int, image: torch.Tensor, masks: torch.Tensor, others=0.0) -> None:
-        """Encode the image once for each of the group's masks (K, 1, h, w); others (1, 1, h, w): what others occupy."""
-        self.memories[group].add(*self.net.encode_memory(*reference(image, masks, others)))
+    def _adapt(self, seen: torch.Tensor | Maps, masks: torch.Tensor) -> None:
+        """What a method learns from the first frame as `_look` gives it and its masks (K, 1, h, w): here nothing."""
+
+    def _remember(self, group: int, seen: torch.Tensor | Maps, masks: torch.Tensor, others=0.0) -> None:
+        """Encode what is seen once for each of the group's masks (K, 1, h, w); others (1, 1, h, w): what others
+        occupy."""
+        self.memories[group].add(*self.net.encode_memory(*reference(seen, masks, others)))
 
     def _decode(self, query: Query, read: torch.Tensor) -> torch.Tensor:
         """What all K objects read from their memories (K, v, N) to logits (K, 1, h, w)."""
         return self.net.decode(query, read)
 
     def _step(self, frame):
-        image = self._fit(frame)
-        query = self.net.encode_query(image)
+        seen = self._look(frame)
+        query = self.net.encode_query(seen)
         keys = query.key.flatten(2)
         read = [
             read_flat(keys.expand(n, -1, -1), memory.keys, memory.values)
@@ -71,7 +92,7 @@ class MatchingTracker(NetworkTracker):
         p = soft_aggregate(torch.sigmoid(self._decode(query, torch.cat(read))[:, 0]))
         for group, (memory, masks) in enumerate(zip(self.memories, p[1:, None].split(self.groups), strict=True)):
             if memory.wants():
-                self._remember(group, image, masks, others=(1 - p[:1] - masks.sum(0))[None].clamp(0, 1))
+                self._remember(group, seen, masks, others=(1 - p[:1] - masks.sum(0))[None].clamp(0, 1))
             else:
                 memory.skip()
         return resize(p[None], frame.shape[:2])[0]
@@ -86,14 +107,14 @@ class ContextTracker(MatchingTracker):
 
     def __init__(
         self,
-        steps: int = 50,
-        learning_rate: float = 0.3,
-        alpha: float | str = "balanced",
-        normalise: str = "mean",
-        optimizer: str = "sgd",
-        tune: str = "both",
-        patience: int | None = 10,
-        loss: str = "excess",
+        steps: Steps = 50,
+        learning_rate: Positive = 0.3,
+        alpha: NotNegative | Literal["balanced"] = "balanced",
+        normalise: Literal[*NORMALISATIONS] = "mean",
+        optimizer: Literal[*OPTIMIZERS] = "sgd",
+        tune: Literal[*TUNED] = "both",
+        patience: Count | None = 10,
+        loss: Literal[*LOSSES] = "excess",
         **matching,
     ):
         super().__init__(**matching)
@@ -109,25 +130,27 @@ class ContextTracker(MatchingTracker):
             "patience": patience,
             "loss": loss,
         }
-        check_settings(**self.settings)
         self.history: History | None = None
 
     def _reset(self):
         super()._reset()
         self.net.query_key, self.net.memory_key = copy.deepcopy(self.generic)
 
-    def _adapt(self, image, masks):
-        query_features = self.net.query_encoder(image)[-1]
-        memory_features = self.net.memory_encoder(*reference(image, masks))
+    def _adapt(self, seen, masks):
+        query_features = self.net.query_encoder(seen)[-1]
+        memory_features = self.net.memory_encoder(*reference(seen, masks))
         cells = F.avg_pool2d(masks, STRIDE)[:, 0]
         keys = self.net.query_key, self.net.memory_key
         self.history = adapt_keys(*keys, query_features, memory_features, cells, **self.settings)
 
 
-def reference(image: torch.Tensor, masks: torch.Tensor, others=0.0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def reference(
+    seen: torch.Tensor | Maps, masks: torch.Tensor, others=0.0
+) -> tuple[torch.Tensor | Maps, torch.Tensor, torch.Tensor]:
     """What the memory encoder takes for K objects in one image (1, 3, h, w): the image K times, masks, all the others.
 
-    masks: (K, 1, h, w); others: what objects that are not among these K occupy, (1, 1, h, w).
+    seen: the image, or maps of it. masks: (K, 1, h, w); others: what objects that are not among these K occupy,
+    (1, 1, h, w).
     """
     rest = (masks.sum(0, keepdim=True) - masks + others).clamp(0, 1)
-    return image.expand(len(masks), -1, -1, -1), masks, rest
+    return seen.expand(len(masks), -1, -1, -1), masks, rest

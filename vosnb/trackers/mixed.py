@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import torch
 
-from vosnb.methods.refinement import backbone_maps
 from vosnb.methods.target_model import TargetModel
+from vosnb.settings import Count, Positive
 from vosnb.trackers.kernels import KernelTracker
 from vosnb.trackers.matching import ContextTracker
 from vosnb.trackers.target import TargetTracker
@@ -32,13 +32,13 @@ class SolvedTargetTracker(TargetTracker):
 
     WITHOUT_MEANING = ("hidden", "init", "gauss_newton", "iterations", "first_iterations", "direction", "forgetting")
 
-    def __init__(self, regularisation: float = 1000.0, capacity: int = 20, **target):
+    def __init__(self, regularisation: Positive = 1000.0, capacity: Count = 20, **target):
         if idle := [name for name in self.WITHOUT_MEANING if name in target]:
             raise ValueError(f"{idle[0]} means nothing where D has one layer and takes no steps: leave it out.")
         super().__init__(regularisation=regularisation, capacity=capacity, **target)
 
     def _learn(self, images, labels):
-        x = self.net.features(backbone_maps(self.encoder, images))
+        x = self._features(images)
         target = TargetModel(replace(self.settings, hidden=x.shape[1], iterations=()))
         target.start(x, labels, w=one_layer(x.shape[1]))
         self.targets.append(target)

@@ -1,15 +1,18 @@
 """Fine-tuning a network to each object's first frame, in few steps (S4; lessons 11 and 12)."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch.func import functional_call
 
+from vosnb.features import Device, Weights
 from vosnb.methods.mask_rcnn import boxes_of, load_mask_rcnn
 from vosnb.methods.meta import MetaLearner, Tensors, fine_tune
 from vosnb.methods.one_shot import load_one_shot, merge_maximum, spatial_transforms
-from vosnb.trackers.base import NetworkTracker, resize
+from vosnb.settings import Count, NotNegative, Seed, Steps
+from vosnb.trackers.base import NetworkTracker, ShortSide, resize
 
 
 @dataclass
@@ -38,25 +41,20 @@ class OneShotTracker(NetworkTracker):
 
     def __init__(
         self,
-        steps: int = 10,
-        rate: float | None = None,
-        transforms: int = 0,
+        steps: Steps = 10,
+        rate: NotNegative | None = None,
+        transforms: Steps = 0,
         online: bool = False,
-        every: int = 5,
-        adapt_steps: int = 10,
-        recent: int = 2,
+        every: Count = 5,
+        adapt_steps: Steps = 10,
+        recent: Count = 2,
         learner: MetaLearner | None = None,
-        weights: str | None = None,
-        seed: int = 0,
-        short_side: int = 96,
-        device: str | torch.device | None = None,
+        weights: Weights | None = None,
+        seed: Seed = 0,
+        short_side: ShortSide = 96,
+        device: Device = None,
     ):
         super().__init__(short_side, device)
-        if min(steps, transforms, adapt_steps) < 0 or every < 1 or recent < 1:
-            raise ValueError(
-                f"steps={steps}, transforms={transforms}, adapt_steps={adapt_steps} must not be negative, and "
-                f"every={every}, recent={recent} be at least 1."
-            )
         learner = learner or self._load(weights or self.WEIGHTS)
         if rate is None and not learner.rates:
             raise ValueError("no rates were learned with these weights: give one, as in rate=0.1.")
@@ -67,7 +65,7 @@ class OneShotTracker(NetworkTracker):
         self.steps, self.transforms, self.seed = steps, transforms, seed
         self.online, self.every, self.adapt_steps, self.recent = online, every, adapt_steps, recent
 
-    def _load(self, weights: str) -> MetaLearner:
+    def _load(self, weights: str | Path) -> MetaLearner:
         raise NotImplementedError
 
     def _loss(self, images: torch.Tensor, masks: torch.Tensor, theta: Tensors) -> torch.Tensor:
@@ -136,7 +134,7 @@ class FinetunedParentTracker(ConvolutionalTracker):
 
     WEIGHTS = "one-shot-parent"
 
-    def __init__(self, rate: float | None = 0.1, **one_shot):
+    def __init__(self, rate: NotNegative | None = 0.1, **one_shot):
         super().__init__(rate=rate, **one_shot)
 
 
@@ -159,7 +157,7 @@ class EOSVOSTracker(OneShotTracker):
 
     WEIGHTS = "e-osvos"
 
-    def __init__(self, propagate: bool = True, recent: int = 2, short_side: int = 128, **one_shot):
+    def __init__(self, propagate: bool = True, recent: Count = 2, short_side: ShortSide = 128, **one_shot):
         super().__init__(recent=recent, short_side=short_side, **one_shot)
         self.propagate = propagate
 
@@ -190,7 +188,7 @@ class EOSVOSTracker(OneShotTracker):
 class EOSVOS50Tracker(EOSVOSTracker):
     """`e-osvos-50`: fifty steps on the first frame."""
 
-    def __init__(self, steps: int = 50, **e_osvos):
+    def __init__(self, steps: Steps = 50, **e_osvos):
         super().__init__(steps=steps, **e_osvos)
 
 
@@ -204,5 +202,5 @@ class EOSVOSOnATracker(EOSVOSTracker):
 class EOSVOS50OnATracker(EOSVOSOnATracker):
     """`e-osvos-50-OnA`: fifty steps, and adaptation."""
 
-    def __init__(self, steps: int = 50, **e_osvos):
+    def __init__(self, steps: Steps = 50, **e_osvos):
         super().__init__(steps=steps, **e_osvos)

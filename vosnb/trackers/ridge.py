@@ -8,23 +8,28 @@ them may change places, so that a scribble's pixel is learned from exactly what 
 import time
 from collections.abc import Sequence
 from functools import cache
+from typing import Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vosnb.features import IMAGENET, default_device, double, load_imagenet, load_weights, moments
+from vosnb.clips.scribbles import Scribble
+from vosnb.features import IMAGENET, Device, device_of, double, load_imagenet, load_weights, moments
 from vosnb.methods.matching import MatchingNet
-from vosnb.methods.ridge import Ridge, check_lambda
-from vosnb.methods.scribbles import Scribble, draw, select
+from vosnb.methods.ridge import Ridge
+from vosnb.methods.scribbles import draw, select
 from vosnb.methods.st_rnn import ContextNet
-from vosnb.trackers.base import NetworkTracker, check_frame, fit_frame, resize
+from vosnb.settings import NotNegative, Part, Positive, Seed, Share, checked
+from vosnb.trackers.base import NetworkTracker, ShortSide, check_frame, fit_frame, resize
+from vosnb.trackers.grabcut import grabcut
 from vosnb.trackers.matching import MatchingTracker
 
 BY_NAME = {"ridge": "none", "ridge+rnn": "rnn", "ridge+st-rnn": "st-rnn"}
 BACKBONES = ("matching", "metric", *IMAGENET)
 SHARPNESS = 6.0  # of the softmax that makes probabilities of scores, which are about 0 and 1
+GRID = 32  # pixels that a box teaches, along the frame's shorter side: about one a cell
 CHUNK = 16  # frames that go through the feature extractor at a time
 
 
@@ -83,17 +88,14 @@ class RidgeTracker(NetworkTracker):
 
     def __init__(
         self,
-        context: str = "none",
-        backbone: str = "metric",
-        lam: float = 100.0,
-        share: float = 0.35,
-        sharpness: float = SHARPNESS,
+        context: Literal[*BY_NAME.values()] = "none",
+        backbone: Literal[*BACKBONES] = "metric",
+        lam: Positive = 100.0,
+        share: Part = 0.35,
+        sharpness: Positive = SHARPNESS,
         **network,
     ):
         super().__init__(**network)
-        check_lambda(lam)
-        if not 0 < share < 1:
-            raise ValueError(f"share={share}: objects and background both need some of the loss, take 0.35.")
         self.context, self.backbone, self.lam, self.share, self.sharpness = context, backbone, lam, share, sharpness
         self._reset()
 
@@ -124,14 +126,14 @@ class RidgeTracker(NetworkTracker):
 class ContextRidgeTracker(RidgeTracker):
     """`ridge+rnn`: pixels also hear from the rest of the frame; `RidgeTracker` tells the settings."""
 
-    def __init__(self, context: str = "rnn", **ridge):
+    def __init__(self, context: Literal[*BY_NAME.values()] = "rnn", **ridge):
         super().__init__(context, **ridge)
 
 
 class VideoRidgeTracker(RidgeTracker):
     """`ridge+st-rnn`: pixels also hear from the frames before; `RidgeTracker` tells the settings."""
 
-    def __init__(self, context: str = "st-rnn", **ridge):
+    def __init__(self, context: Literal[*BY_NAME.values()] = "st-rnn", **ridge):
         super().__init__(context, **ridge)
 
 
@@ -141,10 +143,14 @@ class ClipFeatures:
     frames: sequence of (H, W, 3) uint8 RGB; short_side, device: as for `NetworkTracker`.
     """
 
-    def __init__(self, frames: Sequence[np.ndarray], short_side: int = 128, device=None):
+    @checked
+    def __init__(self, frames: Sequence[np.ndarray], short_side: ShortSide = 128, device: Device = None):
+        if not len(frames):
+            raise ValueError("there is nothing to segment: the clip has no frames.")
         for frame in frames:
             check_frame(frame)
-        self.frames, self.device = frames, torch.device(device) if device else default_device()
+            check_frame(frame, frames[0].shape[:2])
+        self.frames, self.device = frames, device_of(device)
         self.size = frames[0].shape[:2]
         self.images = torch.cat([fit_frame(frame, short_side, self.device) for frame in frames])
         self.of = cache(lambda context, backbone: PixelFeatures(context, backbone, device=self.device)(self.images))
@@ -157,23 +163,26 @@ class InteractiveSegmenter:
     averages two backbones. lam: lambda of S2-E3. negatives: background pixels for each pixel of an object; S2
     has 1. propagated: share of the last round's propagation (`finish`). seed: of the choice of background pixels.
     What there is: `scribbles`, all so far; `masks` (T, H, W) uint8; `seconds`, what the last answer took.
+
+    A frame with a new box teaches a grid of pixels of what GrabCut makes of all prompts on it so far, and no longer
+    what it taught before: what is outside one object's box may lie in the next one's.
     """
 
+    @checked
     def __init__(
         self,
         frames: Sequence[np.ndarray] | ClipFeatures,
         parts: Sequence[tuple[str, str]] = (("st-rnn", "metric"),),
-        lam: float = 10.0,
-        negatives: float = 10.0,
-        propagated: float = 0.0,
-        seed: int = 0,
+        lam: Positive = 10.0,
+        negatives: NotNegative = 10.0,
+        propagated: Share = 0.0,
+        seed: Seed = 0,
     ):
-        check_lambda(lam)
         self.negatives, self.propagated = negatives, propagated
         self.clip = frames if isinstance(frames, ClipFeatures) else ClipFeatures(frames)
         self.X = [self.clip.of(*part) for part in parts]  # each (T, D, h, w)
         self.lam, self.seed = lam, seed
-        self.rounds: list[dict] = []  # of each: scribbles; samples, frame by frame (t, y, x, labels); masks
+        self.rounds: list[dict] = []  # of each: scribbles; samples {t: [(y, x, labels)]} up to it; masks
         self.seconds = 0.0
         self.ridges = [Ridge(X.shape[1], 1, self.clip.device) for X in self.X]
 
@@ -191,23 +200,33 @@ class InteractiveSegmenter:
         Raises ValueError where there is nothing to learn from, or a frame does not exist; nothing is changed then.
         """
         began, rng = time.perf_counter(), np.random.default_rng([self.seed, len(self.rounds)])
+        if not all(isinstance(stroke, Scribble) for stroke in scribbles):
+            raise ValueError("scribbles are a list of Scribble(frame, object, path), as `from_davis` reads them.")
         frames = sorted({stroke.frame for stroke in scribbles})
         if not frames or not 0 <= frames[0] <= frames[-1] < len(self.clip.frames):
             raise ValueError(f"scribbles are on frames {frames}: draw on frames 0 to {len(self.clip.frames) - 1}.")
-        samples = []
+        samples = dict(self._samples())
         for t in frames:
-            ink = draw([stroke for stroke in scribbles if stroke.frame == t], self.clip.size)
-            labels = np.concatenate([ink[ink >= 0], *(found for *_, found in self._samples() + samples)])
+            new, known = [stroke for stroke in scribbles if stroke.frame == t], samples.get(t, [])
+            ink = draw(new, self.clip.size)
+            if any(stroke.box for stroke in new):
+                known, earlier = [], [stroke for stroke in self.scribbles if stroke.frame == t]
+                step = max(1, min(self.clip.size) // GRID)
+                cells = np.s_[step // 2 :: step, step // 2 :: step]
+                ink = draw([*earlier, *new], self.clip.size)
+                ink[cells] = grabcut(self.clip.frames[t], [*earlier, *new])[cells]
+            samples[t] = known
+            labels = np.concatenate([ink[ink >= 0], *(found for some in samples.values() for *_, found in some)])
             wanted = round(self.negatives * (labels > 0).sum() - (labels == 0).sum())
             chosen = select(ink, self.masks[t] if self.rounds else None, max(0, wanted), rng)
             y, x = np.nonzero(chosen >= 0)
-            samples.append((t, y, x, chosen[y, x]))
-        self.rounds.append({"scribbles": list(scribbles), "samples": samples})
+            samples[t] = [*known, (y, x, chosen[y, x])]
         self._learn(samples)
+        self.rounds.append({"scribbles": list(scribbles), "samples": samples})
         try:
             self.rounds[-1]["masks"] = self._masks(self._scores)
         except ValueError:
-            self._learn(self.rounds.pop()["samples"], times=-1)
+            self.undo()
             raise
         self.seconds = time.perf_counter() - began
         return self.masks
@@ -215,7 +234,8 @@ class InteractiveSegmenter:
     def undo(self) -> np.ndarray:
         """Take the last round back: the masks as if it had never been there."""
         if self.rounds:
-            self._learn(self.rounds.pop()["samples"], times=-1)
+            self._learn(self.rounds[-2]["samples"] if len(self.rounds) > 1 else {})
+            self.rounds.pop()
         return self.masks
 
     def finish(self) -> np.ndarray:
@@ -247,20 +267,25 @@ class InteractiveSegmenter:
             self.rounds[-1]["masks"] = self._masks(mixed)
         return self.masks
 
-    def _samples(self) -> list:
-        return [sample for one in self.rounds for sample in one["samples"]]
+    def _samples(self) -> dict:
+        return self.rounds[-1]["samples"] if self.rounds else {}
 
-    def _learn(self, samples: list, times: int = 1) -> None:
-        """Add samples (frame, y, x, labels) to all sums, or take them away."""
-        for t, y, x, labels in samples:
-            Y = F.one_hot(torch.from_numpy(labels).long(), max(len(self.ridges[0].XY.T), int(labels.max()) + 1)).T
-            for ridge, X in zip(self.ridges, self.X, strict=True):
-                ridge.add(at_pixels(X[t], y, x, self.clip.size), Y.to(X.device), times)
+    def _learn(self, samples: dict) -> None:
+        """Make all sums those of `samples`: what is new is added to them, and what is gone taken away."""
+        changes = [(self._samples(), samples, -1), (samples, self._samples(), 1)]
+        for some, others, times in changes:
+            for t, one in [(frame, one) for frame in some for one in some[frame]]:
+                if any(one is other for other in others.get(t, [])):
+                    continue
+                y, x, labels = one
+                Y = F.one_hot(torch.from_numpy(labels).long(), max(len(self.ridges[0].XY.T), int(labels.max()) + 1)).T
+                for ridge, X in zip(self.ridges, self.X, strict=True):
+                    ridge.add(at_pixels(X[t], y, x, self.clip.size), Y.to(X.device), times)
 
     def _masks(self, scores) -> np.ndarray:
         """The best class of each pixel, by scores(t) (C, H, W); solved for once."""
         self.W = [ridge.solve(self.lam).float() for ridge in self.ridges]
-        drawn = np.concatenate([labels for *_, labels in self._samples()])
+        drawn = np.concatenate([labels for some in self._samples().values() for *_, labels in some])
         self.absent = np.setdiff1d(np.arange(self.W[0].shape[1]), drawn)  # objects without a scribble, or any more
         return np.stack([scores(t).max(0).indices.byte().cpu().numpy() for t in range(len(self.clip.frames))])
 

@@ -2,18 +2,22 @@
 
 import copy
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import nn
 
-from vosnb.features import Backbone, load_weights, to_image
+from vosnb.efficientnet import load_photographs
+from vosnb.features import Weights, load_weights, to_image
 from vosnb.methods.augmentation import augment_first_frame
+from vosnb.methods.gauss_newton import DIRECTIONS
 from vosnb.methods.losses import soft_mask_loss
 from vosnb.methods.matching import MatchingNet, soft_aggregate
-from vosnb.methods.refinement import BaseNet, RefinementNet, backbone_maps
+from vosnb.methods.refinement import BaseNet, RefinementNet, UntrainedTargetNet, backbone_maps
 from vosnb.methods.target_model import Settings, TargetModel
-from vosnb.trackers.base import NetworkTracker, resize
+from vosnb.settings import Count, Part, Positive, Seed, Share, Steps
+from vosnb.trackers.base import SHORT_SIDES, Backbone, NetworkTracker, resize
 
 
 def odds_aggregate(p: torch.Tensor) -> torch.Tensor:
@@ -27,24 +31,27 @@ def odds_aggregate(p: torch.Tensor) -> torch.Tensor:
 
 
 FUSIONS = {"paper": soft_aggregate, "code": odds_aggregate}
+Fusion = Literal[*FUSIONS]
 
 
 class RefinedTracker(NetworkTracker):
-    """What S1's trackers share: the backbone of the matcher, a network on top, first-frame samples, and fusion.
+    """What S1's trackers share: a frozen backbone, a network on top, first-frame samples, and fusion.
 
+
+    backbone: "creatures", the matcher's, which looks at 128 pixels, or "photos", at 240; R and the base net stand
+        on the first alone.
     net: what was learned offline; or weights, the name or file of them. augmented: images that frame 0 is turned into,
-    itself included. fusion: of several objects, "paper" (`soft_aggregate`) or "code" (`odds_aggregate`). seed: of what
-    is drawn at random. The other settings: `NetworkTracker`.
+        itself included. fusion: of several objects, "paper" (`soft_aggregate`) or "code" (`odds_aggregate`). seed: of
+        what is drawn at random. The other settings: `NetworkTracker`.
     """
 
-    def __init__(self, net: nn.Module, augmented: int, fusion: str, seed: int, **network):
-        super().__init__(**network)
-        if fusion not in FUSIONS:
-            raise ValueError(f"fusion={fusion!r} is unknown: choose from {', '.join(FUSIONS)}.")
-        if augmented < 1:
-            raise ValueError(f"augmented={augmented}: frame 0 itself is one image, so take at least 1.")
+    def __init__(self, net: nn.Module, augmented: int, fusion: str, seed: int, backbone: str = "creatures", **network):
+        super().__init__(**{"short_side": SHORT_SIDES[backbone]} | network)
         self.net, self.augmented, self.fusion, self.seed = net.eval().to(self.device), augmented, fusion, seed
-        self.encoder: Backbone = load_weights(MatchingNet(), "matching").query_encoder.to(self.device)
+        if backbone == "photos":
+            self.encoder = load_photographs(self.device).maps
+        else:
+            self.encoder = load_weights(MatchingNet(), "matching").query_encoder.to(self.device)
 
     def _samples(self, frame: np.ndarray, mask: np.ndarray, size) -> tuple[torch.Tensor, torch.Tensor]:
         """Frame 0 and augmented ones as network input (n, 3, h, w), and one object's masks (n, 1, h, w)."""
@@ -90,38 +97,37 @@ class TargetTracker(RefinedTracker):
     def __init__(
         self,
         refine: bool = True,
-        update_every: int | None = 2,
-        remember: str = "soft",
-        gauss_newton: int = 4,
-        iterations: int = 10,
-        first_iterations: int = 5,
-        update_iterations: int | None = None,
-        hidden: int = 32,
-        regularisation: float = 30.0,
-        kappa: float = 0.1,
-        share: str = "max",
+        update_every: Count | None = 2,
+        remember: Literal["soft", "argmax"] = "soft",
+        gauss_newton: Count = 4,
+        iterations: Steps = 10,
+        first_iterations: Steps = 5,
+        update_iterations: Steps | None = None,
+        hidden: Count = 32,
+        regularisation: Positive = 30.0,
+        kappa: Part = 0.1,
+        share: Literal["max", "min"] = "max",
         root: bool = True,
-        direction: str = "polak-ribiere",
-        forgetting: float = 0.0,
-        init: str = "uniform",
-        capacity: int = 80,
-        rate: float = 0.2,
-        first_minimum: float = 0.0,
-        net: RefinementNet | None = None,
-        weights: str = "refinement",
-        augmented: int = 5,
-        fusion: str = "paper",
-        seed: int = 0,
+        direction: Literal[*DIRECTIONS] = "polak-ribiere",
+        forgetting: Share = 0.0,
+        init: Literal["uniform", "normal"] = "uniform",
+        capacity: Count = 80,
+        rate: Part = 0.2,
+        first_minimum: Share = 0.0,
+        net: nn.Module | None = None,
+        weights: Weights = "refinement",
+        augmented: Count = 5,
+        fusion: Fusion = "paper",
+        seed: Seed = 0,
+        backbone: Backbone = "creatures",
         **network,
     ):
+        if backbone == "photos" and net is None:
+            if refine:
+                raise ValueError("there is no R on photographs: take refine=false (D alone), or backbone=creatures.")
+            net = UntrainedTargetNet()
         net = load_weights(RefinementNet(), weights) if net is None else net
-        super().__init__(net, augmented, fusion, seed, **network)
-        if update_every is not None and update_every < 1:
-            raise ValueError(f"update_every={update_every}: take at least 1, or None for no updates.")
-        if remember not in ("soft", "argmax"):
-            raise ValueError(f"remember={remember!r} is unknown: choose from soft, argmax.")
-        if gauss_newton < 1:
-            raise ValueError(f"gauss_newton={gauss_newton}: D learns nothing without a step; take at least 1.")
+        super().__init__(net, augmented, fusion, seed, backbone, **network)
         self.refine, self.update_every, self.remember = refine, update_every, remember
         self.settings = Settings(
             hidden=hidden,
@@ -147,8 +153,15 @@ class TargetTracker(RefinedTracker):
 
     def _learn(self, images, labels):
         target = TargetModel(replace(self.settings, capacity=max(self.settings.capacity, len(images) + 1)))
-        target.start(self.net.features(backbone_maps(self.encoder, images)), labels)
+        target.start(self._features(images), labels)
         self.targets.append(target)
+
+    def _features(self, images: torch.Tensor) -> torch.Tensor:
+        """What D sees of a first frame's samples."""
+        maps = backbone_maps(self.encoder, images)
+        if not self.targets and isinstance(self.net, UntrainedTargetNet):
+            self.net.begin(maps)
+        return self.net.features(maps)
 
     def _logits(self, maps, size):
         self.x = self.net.features(maps)
@@ -170,7 +183,7 @@ class TargetTracker(RefinedTracker):
 class FixedTargetTracker(TargetTracker):
     """`frtm-static`: `frtm` without updates ("Ours - no update")."""
 
-    def __init__(self, update_every: int | None = None, **target):
+    def __init__(self, update_every: Count | None = None, **target):
         super().__init__(update_every=update_every, **target)
 
 
@@ -185,7 +198,12 @@ class FastTargetTracker(TargetTracker):
     """`frtm-fast`: fewer channels, fewer images, fewer steps, rarer updates ("Ours (fast)")."""
 
     def __init__(
-        self, hidden: int = 16, augmented: int = 3, gauss_newton: int = 3, update_every: int | None = 4, **target
+        self,
+        hidden: Count = 16,
+        augmented: Count = 3,
+        gauss_newton: Count = 3,
+        update_every: Count | None = 4,
+        **target,
     ):
         super().__init__(
             hidden=hidden, augmented=augmented, gauss_newton=gauss_newton, update_every=update_every, **target
@@ -201,23 +219,19 @@ class BaseNetTracker(RefinedTracker):
 
     def __init__(
         self,
-        finetune: int = 0,
-        learning_rate: float = 1e-3,
-        batch: int = 4,
-        net: BaseNet | None = None,
-        weights: str = "base-net",
-        augmented: int = 5,
-        fusion: str = "paper",
-        seed: int = 0,
+        finetune: Steps = 0,
+        learning_rate: Positive = 1e-3,
+        batch: Count = 4,
+        net: nn.Module | None = None,
+        weights: Weights = "base-net",
+        augmented: Count = 5,
+        fusion: Fusion = "paper",
+        seed: Seed = 0,
+        backbone: Literal["creatures"] = "creatures",
         **network,
     ):
         net = load_weights(BaseNet(), weights) if net is None else net
-        super().__init__(net, augmented, fusion, seed, **network)
-        if finetune < 0 or learning_rate <= 0 or batch < 1:
-            raise ValueError(
-                f"finetune={finetune}, learning_rate={learning_rate}, batch={batch}: steps are not negative, the rate "
-                "is above 0, and a batch has at least one image."
-            )
+        super().__init__(net, augmented, fusion, seed, backbone, **network)
         self.finetune, self.learning_rate, self.batch = finetune, learning_rate, batch
 
     def _reset(self):
@@ -250,5 +264,5 @@ class BaseNetTracker(RefinedTracker):
 class FinetunedBaseNetTracker(BaseNetTracker):
     """`base-net+finetune`: the baseline, tuned to frame 0 by 100 steps of Adam ("Base net + F-T")."""
 
-    def __init__(self, finetune: int = 100, **base):
+    def __init__(self, finetune: Steps = 100, **base):
         super().__init__(finetune=finetune, **base)

@@ -17,6 +17,9 @@ import torch
 from torch import nn
 
 from vosnb.trackers.base import NetworkTracker, Tracker, resize
+from vosnb.trackers.replay import ReplayTracker
+
+LARGEST = 8  # of the scales: beyond, frames only take memory
 
 
 class View(NamedTuple):
@@ -57,13 +60,20 @@ class Ensemble(Tracker):
 
     def __init__(self, *trackers: Tracker, flip: bool = False, scales: Sequence[float] = (1.0,)):
         super().__init__()
-        if not trackers or not scales or min(scales) <= 0:
-            raise ValueError(f"an ensemble has at least one tracker and one scale, above 0; not scales={scales}.")
+        if not trackers or not len(scales) or not all(0 < scale <= LARGEST for scale in scales):
+            known = f"above 0 and at most {LARGEST}"
+            raise ValueError(f"an ensemble has at least one tracker and one scale, {known}; not scales={scales}.")
+        if (flip or any(scale != 1 for scale in scales)) and any(isinstance(t, ReplayTracker) for t in trackers):
+            raise ValueError("masks that are replayed look at no frame: leave flip and scales out beside `masks`.")
         views = [View(mirrored, scale) for scale in scales for mirrored in (False, True)[: 1 + flip]]
         self.members = [(scaled(copy.deepcopy(tracker), view.scale), view) for tracker in trackers for view in views]
         self.device = getattr(trackers[0], "device", torch.device("cpu"))
         parts = [value for tracker, _ in self.members for value in vars(tracker).values()]
         self.nets = nn.ModuleList(value for value in parts if isinstance(value, nn.Module))  # for `benchmark.describe`
+
+    def about(self, clip):
+        for tracker, _ in self.members:
+            tracker.about(clip)
 
     def _reset(self):
         pass  # a member forgets when it starts

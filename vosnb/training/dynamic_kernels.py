@@ -13,12 +13,12 @@ import cv2
 import numpy as np
 import torch
 
-from vosnb.features import load_weights, save_weights, to_image
+from vosnb.features import Device, Weights, load_weights, save_weights, to_image
 from vosnb.methods.dynamic_kernels import KernelNet, ObjectFeatures
 from vosnb.methods.losses import soft_mask_loss
 from vosnb.methods.matching import MatchingNet, Query, affinity, read_memory
-from vosnb.paths import WEIGHTS
-from vosnb.training.loop import descend, fast_bfloat16, fit, kept, prepare
+from vosnb.settings import Count, Seed, checked
+from vosnb.training.loop import begin, descend, fast_bfloat16, fit, kept, prepare
 from vosnb.training.refinement import draw_clips
 
 CLIPS = 400  # drawn once for each seed
@@ -111,18 +111,19 @@ def sample_loss(net: KernelNet, images: torch.Tensor, masks: torch.Tensor, toget
     return torch.stack(losses).mean()
 
 
+@checked
 def train(
     kernels: str = "both",
     aspp: bool = False,
     shallow: bool = False,
-    steps: int = 280,
-    batch: int = 4,
-    seed: int = 0,
+    steps: Count = 280,
+    batch: Count = 4,
+    seed: Seed = 0,
     out: str | Path | None = None,
     resume: bool = False,
-    device: str | torch.device | None = None,
-    count: int = CLIPS,
-    start_from: str | Path = "matching",
+    device: Device = None,
+    count: Count = CLIPS,
+    start_from: Weights = "matching",
 ) -> Path:
     """Train a row of table 2 and write its weights, by default those of the tracker of that name.
 
@@ -132,10 +133,10 @@ def train(
     """
     if kernels not in KERNELS:
         raise ValueError(f"kernels={kernels!r} are unknown: choose from {', '.join(KERNELS)}.")
-    out = Path(out or WEIGHTS / f"{name_of(kernels, aspp, shallow)}.safetensors")
+    out = begin(name_of(kernels, aspp, shallow), out, resume)
     device = prepare(seed, device)
-    frames, masks = clips(seed, count)
     net = KernelNet(KERNELS[kernels], aspp, shallow=shallow).begin_as(load_weights(MatchingNet(), start_from))
+    frames, masks = clips(seed, count)
     net.to(device, memory_format=torch.channels_last).eval()  # few frames, alike: normalised by what is known of many
     learned = dict(net.named_parameters())
     new = [learned.pop(name) for name in list(learned) if name.startswith(("generator.", "aspp."))]

@@ -17,11 +17,12 @@ from torch.func import functional_call
 from tqdm import tqdm
 
 from vosnb import creatures
-from vosnb.features import save_weights, to_image
+from vosnb.features import Device, Weights, save_weights, to_image
 from vosnb.methods.mask_rcnn import MaskRCNN
 from vosnb.methods.meta import PER, MetaLearner, Task, TaskSet, learning_rates, load_learner
-from vosnb.paths import ROOT, WEIGHTS
-from vosnb.training.loop import descend, fit, kept, prepare
+from vosnb.paths import ROOT
+from vosnb.settings import Count, Seed, checked
+from vosnb.training.loop import begin, descend, fit, kept, prepare
 from vosnb.training.meta import DECAY, JITTER, RATES_RATE, START_RATE, TESTS, T, tasks_of
 
 SIZE, CLIPS = 128, 500
@@ -115,19 +116,20 @@ def meta_train(learner: MetaLearner, found: TaskSet, name, steps, seed, resume, 
     return fit(name, {"learner": learner, "optimizer": optimizer}, batches, learn, steps, resume)
 
 
+@checked
 def train(
-    steps: int = 400,
-    parent_steps: int = 2500,
+    steps: Count = 400,
+    parent_steps: Count = 2500,
     norm: str = "group",
     loss: str = "lovasz",
     learn: str = "neuron",
-    seed: int = 0,
+    seed: Seed = 0,
     out: str | Path | None = None,
     resume: bool = False,
-    device: str | torch.device | None = None,
-    count: int = CLIPS,
-    batch: int = 4,
-    start_from: str | Path | None = None,
+    device: Device = None,
+    count: Count = CLIPS,
+    batch: Count = 4,
+    start_from: Weights | None = None,
 ) -> Path:
     """Train the parent, meta-train from it, and write the weights; those of the parent are kept beside checkpoints.
 
@@ -139,7 +141,9 @@ def train(
     if learn not in PER:
         raise ValueError(f"learn={learn!r} is unknown: choose from {', '.join(PER)}.")
     net = MaskRCNN(norm, loss)
-    out = Path(out or WEIGHTS / "e-osvos.safetensors")
+    out = begin("e-osvos", out, resume, "{}-parent.safetensors", "{}.pt", "{}-parent.pt")
+    if start_from is not None:
+        load_learner(net, start_from)  # wrong ones are told now
     device = prepare(seed, device)
     folder = ROOT / "build" / "training"
     parent, checkpoint = folder / f"{out.stem}-parent.safetensors", folder / f"{out.stem}.pt"

@@ -1,16 +1,40 @@
 """What every training does: steps with a progress bar, checkpoints, and going on from the last one."""
 
+import pickle
 import time
+import zipfile
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from vosnb.features import default_device
+from vosnb.features import Device, device_of
+from vosnb.files import FileError, check_writable, written
 from vosnb.paths import ROOT
 
 CHECKPOINT_EVERY = 250  # steps
+
+
+def begin(name: str, out: str | Path | None, resume: bool, *kept: str) -> Path:
+    """Where the weights will be written: `out`, or build/weights/NAME.safetensors; looked at before the work begins.
+
+    kept: what a stopped run may have left in build/training/, by default its checkpoint; {} is the file's stem.
+    Raises FileNotFoundError when there is nothing to resume, FileError and OSError where nothing can be written.
+    """
+    out = ROOT / "build" / "weights" / f"{name}.safetensors" if out is None else Path(out)
+    if out.suffix != ".safetensors":
+        raise FileError(f"{out} is no name for weights: let it end in .safetensors.")
+    left = [_training(part.format(out.stem)) for part in kept or ("{}.pt",)]
+    if resume and not any(file.exists() for file in left):
+        raise FileNotFoundError(f"nothing to resume at {left[-1]}: train without --resume.")
+    check_writable(out)
+    return out
+
+
+def _training(name: str) -> Path:
+    return ROOT / "build" / "training" / name
 
 
 def fit(
@@ -26,24 +50,30 @@ def fit(
     name: of the checkpoint, build/training/NAME.pt. parts: whatever has a state to be kept: networks, optimizers,
     schedules. batches(done): the batches from step `done` on, the same ones whether it was stopped there or not;
     learn(*batch): one step, returns its loss.
-    Raises FileNotFoundError when there is nothing to resume.
+    Raises FileNotFoundError when there is nothing to resume, FileError when the checkpoint is of another training.
     """
-    checkpoint = ROOT / "build" / "training" / f"{name}.pt"
-    done, minutes = 0, 0.0
+    checkpoint, done, minutes = _training(f"{name}.pt"), 0, 0.0
     if resume:
-        if not checkpoint.exists():
-            raise FileNotFoundError(f"nothing to resume at {checkpoint}: train without --resume.")
-        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        for key, part in parts.items():
-            part.load_state_dict(saved[key])
-        done, minutes = saved["done"], saved["minutes"]
+        try:  # with weights_only, tensors and plain numbers are all that it can hold: no code in it runs
+            saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+            for key, part in parts.items():
+                part.load_state_dict(saved[key])
+            done, minutes = int(saved["done"]), float(saved["minutes"])
+        except (
+            pickle.UnpicklingError,
+            RuntimeError,
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+            EOFError,
+        ) as e:
+            raise FileError(f"{checkpoint} is damaged, or of another training: train without --resume.") from e
 
     def save() -> None:
-        checkpoint.parent.mkdir(parents=True, exist_ok=True)
         state = {key: part.state_dict() for key, part in parts.items()}
-        half_written = checkpoint.with_suffix(".tmp")
-        torch.save(state | {"done": done, "minutes": minutes + (time.time() - began) / 60}, half_written)
-        half_written.replace(checkpoint)
+        with written(checkpoint) as half:
+            torch.save(state | {"done": done, "minutes": minutes + (time.time() - began) / 60}, half)
 
     began, losses = time.time(), []
     bar = tqdm(batches(done), f"training {name}", total=steps, initial=done, unit="step", mininterval=5)
@@ -59,22 +89,27 @@ def fit(
 
 def kept(name: str, draw: Callable[[], dict[str, np.ndarray]], key: str = "") -> dict[str, np.ndarray]:
     """The arrays that `draw` returns: build/training/NAME.npz if it is there and was made with the same key."""
-    path = ROOT / "build" / "training" / f"{name}.npz"
-    if path.exists() and (found := dict(np.load(path))).pop("key", "") == key:
-        return found
+    path = _training(f"{name}.npz")
+    try:
+        if (found := dict(np.load(path))).pop("key", "") == key:
+            return found
+    except (FileNotFoundError, ValueError, EOFError, zipfile.BadZipFile):
+        pass  # there is none yet, or a damaged one
     found = draw()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half_written = path.with_suffix(".tmp.npz")
-    np.savez(half_written, key=key, **found)
-    half_written.replace(path)
+    with written(path) as half:
+        np.savez(half, key=key, **found)
     return found
 
 
-def prepare(seed: int, device: str | torch.device | None) -> torch.device:
-    """Seed torch, and give it one thread on a CPU, where another process makes the samples; returns the device."""
-    device = torch.device(device) if device else default_device()
+def prepare(seed: int, device: Device, threads: int | None = 1) -> torch.device:
+    """Seed torch, and give it one thread on a CPU, where another process makes the samples; returns the device.
+
+    threads: another number of them, None for as many as there are, where samples are soon made.
+    """
+    device = device_of(device)
     torch.manual_seed(seed)
-    torch.set_num_threads(1 if device.type == "cpu" else torch.get_num_threads())
+    if device.type == "cpu" and threads:
+        torch.set_num_threads(threads)
     return device
 
 

@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch.func import functional_call
 
-from vosnb.features import save_weights
+from vosnb.features import Device, Weights, save_weights
 from vosnb.methods.meta import ORDERS, PER, MetaLearner, Task, TaskSet, learning_rates, load_learner
 from vosnb.methods.one_shot import OneShotNet, spatial_transforms
-from vosnb.paths import WEIGHTS
+from vosnb.settings import Count, Seed, checked
 from vosnb.training.dynamic_kernels import clips
-from vosnb.training.loop import fit, prepare
+from vosnb.training.loop import begin, fit, prepare
 
 SIZE = 96  # pixels; clips are drawn larger and shrunk
 CLIPS = 400
@@ -107,19 +107,20 @@ def first_rates(net: OneShotNet, learn: str, seed: int) -> dict[str, torch.Tenso
     )
 
 
+@checked
 def train(
     learn: str = "neuron",
     norm: str = "group",
     loss: str = "cross-entropy",
     order: str = "first",
     tasks: str = "single",
-    steps: int | None = None,
-    seed: int = 0,
+    steps: Count | None = None,
+    seed: Seed = 0,
     out: str | Path | None = None,
     resume: bool = False,
-    device: str | torch.device | None = None,
-    count: int = CLIPS,
-    start_from: str | Path | None = None,
+    device: Device = None,
+    count: Count = CLIPS,
+    start_from: Weights | None = None,
 ) -> Path:
     """Train a row of table 1 and write its weights, by default those that are called like the row.
 
@@ -133,19 +134,19 @@ def train(
     for value, known in ((learn, ("parent", *PER)), (order, ORDERS[1:]), (tasks, SPLITS)):
         if value not in known:
             raise ValueError(f"{value!r} is unknown: choose from {', '.join(known)}.")
-    out = Path(out or WEIGHTS / f"{name_of(learn, norm, loss, order, tasks)}.safetensors")
+    out = begin(name_of(learn, norm, loss, order, tasks), out, resume)
     device = prepare(seed, device)
     if learn == "parent":
         steps = ordinary = steps or ORDINARY
     else:
-        ordinary = 0 if start_from else ORDINARY
+        ordinary = ORDINARY if start_from is None else 0
         steps = ordinary + (steps or META)
-    frames, masks = shrunk(*clips(seed, count), SIZE)
-    every, found = TaskSet(frames, masks, together=True), TaskSet(frames, masks, together=tasks == "all")
     net = OneShotNet(norm, loss)
-    if start_from:
+    if start_from is not None:
         load_learner(net, start_from)
     net.to(device)
+    frames, masks = shrunk(*clips(seed, count), SIZE)
+    every, found = TaskSet(frames, masks, together=True), TaskSet(frames, masks, together=tasks == "all")
     learner = MetaLearner(net, {} if learn == "parent" else first_rates(net, learn, seed))
     adam = torch.optim.Adam(net.parameters(), ORDINARY_RATE)
     radam = torch.optim.RAdam(learner.groups(START_RATE, RATES_RATE, DECAY), decoupled_weight_decay=True)

@@ -11,20 +11,21 @@ IoU, as for the matcher), so that table 1 compares methods and not trainings.
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
 from vosnb import creatures
-from vosnb.features import Backbone, load_weights, save_weights, to_image
+from vosnb.features import Backbone, Device, load_weights, save_weights, to_image
 from vosnb.methods.augmentation import augment_first_frame
 from vosnb.methods.losses import soft_mask_loss
 from vosnb.methods.matching import MatchingNet
 from vosnb.methods.refinement import BaseNet, RefinementNet, TargetFeatures, backbone_maps
 from vosnb.methods.target_model import Settings, TargetModel
-from vosnb.paths import WEIGHTS
-from vosnb.training.loop import descend, fit, kept, prepare
+from vosnb.settings import Count, Seed, checked
+from vosnb.training.loop import begin, descend, fit, kept, prepare
 
 SIZE = 128
 CLIPS = 500
@@ -133,21 +134,22 @@ def sample_loss(net: RefinementNet | BaseNet, encoder: Backbone, first, first_ma
 NETWORKS = {"refinement": RefinementNet, "base-net": BaseNet}
 
 
+@checked
 def train(
-    what: str = "refinement",
-    steps: int = 1500,
-    batch: int = 8,
-    seed: int = 0,
+    what: Literal["refinement", "base-net"] = "refinement",
+    steps: Count = 1500,
+    batch: Count = 8,
+    seed: Seed = 0,
     out: str | Path | None = None,
     resume: bool = False,
-    device: str | torch.device | None = None,
-    count: int = CLIPS,
+    device: Device = None,
+    count: Count = CLIPS,
 ) -> Path:
     """Train "refinement" or "base-net" and write its weights; under half an hour on two cores by default.
 
     count: of clips. Raises FileNotFoundError when there is nothing to resume.
     """
-    out = Path(out or WEIGHTS / f"{what}.safetensors")
+    out = begin(what, out, resume)
     device = prepare(seed, device)
     found = clips(seed, count)
     net, encoder = NETWORKS[what]().to(device), backbone(device)

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from vosnb.features import STRIDE, load_weights, save_weights, standardise, to_image
+from vosnb.features import STRIDE, Device, load_weights, save_weights, standardise, to_image
 from vosnb.methods.losses import metric_loss
 from vosnb.methods.matching import MatchingNet
 from vosnb.methods.st_rnn import ContextNet
-from vosnb.paths import WEIGHTS
-from vosnb.training.loop import descend, fit, prepare
+from vosnb.settings import Count, Seed, checked
+from vosnb.training.loop import begin, descend, fit, prepare
 from vosnb.training.refinement import draw_clips
 
 CLIPS, TOGETHER = 500, 4  # clips drawn once; frames of a sample
@@ -64,21 +64,22 @@ def sample_loss(y: torch.Tensor, masks: np.ndarray, anchor: int, kind: str, seed
     return torch.stack(losses).mean() if losses else None
 
 
+@checked
 def train(
-    steps: int = 2400,
-    batch: int = 5,
-    seed: int = 0,
+    steps: Count = 2400,
+    batch: Count = 5,
+    seed: Seed = 0,
     out: str | Path | None = None,
     resume: bool = False,
-    device: str | torch.device | None = None,
-    count: int = CLIPS,
+    device: Device = None,
+    count: Count = CLIPS,
     kind: str = "softplus",
 ) -> Path:
     """Train both steps, the first for a third of `steps`, and write the weights of a `ContextNet`.
 
     kind: of loss, see `losses.metric_loss`. Raises FileNotFoundError when there is nothing to resume.
     """
-    out = Path(out or WEIGHTS / "st-rnn.safetensors")
+    out = begin("st-rnn", out, resume)
     device = prepare(seed, device)
     frames, masks = clips(seed, count)
     net, first = ContextNet(), steps // 3

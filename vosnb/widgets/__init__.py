@@ -2,7 +2,7 @@
 
 MaskPlayer        scrub and play a clip with any number of masks, and their scores below
 AffinityExplorer  point at a place and see where in memory its affinity goes
-ScribblePad       paint strokes on any frame, and see what a segmenter makes of them
+ScribblePad       paint strokes and boxes on any frame, see what a segmenter makes of them, save its masks
 to_html           any of them as one self-contained HTML file
 """
 

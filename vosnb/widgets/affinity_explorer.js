@@ -3,7 +3,7 @@
 const HINT = "point, click to pin \u00b7 arrows move the cell \u00b7 Enter pin \u00b7 h heatmap \u00b7 c scale";
 const SCALES = { row: "this query's peak", linear: "the largest so far", log: "log, four decades" };
 const DECADES = 4;
-const PATIENCE = 10000; // ms after which an unanswered question is given up, so that the next can be asked
+const PATIENCE = 10000; // ms after which an unanswered question no longer holds up the next
 
 function render({ model, el }) {
   const get = (name) => model.get(name);
@@ -46,23 +46,27 @@ function render({ model, el }) {
   );
   el.append(root);
 
-  // ---- asking: one question on its way, of the rest the latest
-  let answered; // called with the answer to the question on its way
+  // ---- asking: one question on its way, of the rest the latest; an answer counts however late it comes
+  let asked = null; // the cell of the question on its way
+  let late;
   function ask(cell) {
-    if (get("table").byteLength) return look(cell);
-    return new Promise((resolve) => {
-      const late = setTimeout(() => resolve({ cell, text: "no answer: is the kernel running?" }), PATIENCE);
-      answered = (answer) => {
-        if (answer.cell !== cell) return; // to a question given up
-        clearTimeout(late);
-        resolve(answer);
-      };
-      model.send({ type: "probe", cell });
-    });
+    if (asked !== null) return;
+    asked = cell;
+    late = setTimeout(() => {
+      asked = null;
+      tell({ cell, text: "no answer yet: the kernel is busy with other cells, or not running" });
+      if (get("cell") !== cell) ask(get("cell"));
+    }, PATIENCE);
+    model.send({ type: "probe", cell });
   }
-  function hear(message, buffers) {
-    if (message.type === "affinity") answered?.({ cell: message.cell, values: floats(buffers[0]) });
-    if (message.type === "failed") answered?.({ cell: message.cell, text: message.text });
+  function hear({ type, cell, text }, buffers) {
+    if (type !== "affinity" && type !== "failed") return;
+    if (cell === asked) {
+      clearTimeout(late);
+      asked = null;
+    }
+    tell(type === "failed" ? { cell, text } : { cell, values: floats(buffers[0]) });
+    if (cell !== get("cell")) ask(get("cell"));
   }
   /** The answer in an exported page: of the nearest query cell that the table holds. */
   function look(cell) {
@@ -138,12 +142,20 @@ function render({ model, el }) {
     if (shown.text) parts.push(shown.text);
     reading.textContent = parts.join("; ") + ".";
   }
-  const probe = latest(async (cell) => {
-    shown = await ask(cell);
-    if (get("table").byteLength) set("cell", shown.cell); // the cell that the answer is of
+  function tell(answer) {
+    shown = answer;
     read();
-    await paint();
-  });
+    paint();
+  }
+  function probe(cell) {
+    if (!get("table").byteLength) {
+      if (cell === get("answered")) return tell({ cell, values: floats(get("answer")) }); // it came with the widget
+      return ask(cell);
+    }
+    const answer = look(cell);
+    set("cell", answer.cell); // the cell that the answer is of
+    tell(answer);
+  }
 
   // ---- moving
   let pinned = false;
@@ -202,6 +214,7 @@ function render({ model, el }) {
   resized.observe(root);
   moved();
   return () => {
+    clearTimeout(late);
     resized.disconnect();
     model.off("msg:custom", hear);
     model.off("change:cell", moved);

@@ -1,5 +1,7 @@
 """Affinity explorer: point at a place in the query frame and see where in memory its affinity goes."""
 
+import operator
+
 import cv2
 import numpy as np
 import traitlets as T
@@ -35,6 +37,8 @@ class AffinityExplorer(base.Widget):
     width, height = T.Int().tag(sync=True), T.Int().tag(sync=True)
     rows, columns = T.Int().tag(sync=True), T.Int().tag(sync=True)
     heatmap = T.Bytes().tag(sync=True)  # float32 (h, w), or empty
+    answered = T.Int(-1).tag(sync=True)  # the cell at the start, and its answer: nobody waits for a kernel that is busy
+    answer = T.Bytes().tag(sync=True)
     top = T.Float(0.0).tag(sync=True)  # the largest affinity seen so far
     table = T.Bytes().tag(sync=True)  # only in exported pages: see `export_state`
     peaks = T.Bytes().tag(sync=True)
@@ -44,16 +48,16 @@ class AffinityExplorer(base.Widget):
     scale = T.Enum(SCALES, "row").tag(sync=True)
 
     def __init__(self, frames, *, query: int, memory, grid, probe, alt: str, heatmap=None, masks=None, **state):
-        rows, columns = (int(n) for n in grid)
-        if rows < 1 or columns < 1:
+        rows, columns, *rest = [*_whole(grid, "grid"), 0, 0]
+        if rows < 1 or columns < 1 or rest != [0, 0]:
             raise ValueError(f"grid={grid} must be (rows, columns) of the feature map, both at least 1.")
-        memory = [int(t) for t in memory]
+        query, memory = _whole([query], "query")[0], _whole(memory, "memory")
         if not memory:
             raise ValueError("there is no memory to look at: give the number of at least one frame as memory=[..].")
         for t in (query, *memory):
-            if not 0 <= t < len(frames):
+            if not 0 <= t < show.sized(frames):
                 raise ValueError(f"frame {t} does not exist: the clip has frames 0 to {len(frames) - 1}.")
-        numbers = [int(query), *memory]
+        numbers = [query, *memory]
         self._frames = base.read_frames([frames[t] for t in numbers])
         self._masks = [_mask_of(masks, t, self._frames[0]) for t in numbers]
         self._heatmap = None if heatmap is None else np.asarray(heatmap, np.float32)
@@ -72,7 +76,7 @@ class AffinityExplorer(base.Widget):
             heatmap=b"" if self._heatmap is None else self._heatmap.tobytes(),
             **{"cell": rows // 2 * columns + columns // 2, **state},
         )
-        self.affinity(self.cell)
+        self.answer, self.answered = self.affinity(self.cell).tobytes(), self.cell
         self.on_msg(self._answer)
 
     @T.validate("cell")
@@ -140,6 +144,10 @@ class AffinityExplorer(base.Widget):
         titles += [f"memory: frame {t}, {100 * v.sum():.0f} %" for t, v in zip(self.numbers[1:], values, strict=True)]
         return show.grid([query, *panels], titles, columns)
 
+    def stand_in(self) -> show.Picture:
+        """As every widget's, and as frames of video are stored."""
+        return show.Photo(self.render(), self.alt)
+
     def export_state(self) -> dict:
         """The traits, and the affinity of a coarse grid of queries: a page without a kernel has nobody to ask.
 
@@ -155,6 +163,15 @@ class AffinityExplorer(base.Widget):
         peaks = answers.max(1).astype(np.float32)
         table = np.rint(255 * np.sqrt(np.maximum(answers, 0) / np.maximum(peaks, 1e-30)[:, None])).astype(np.uint8)
         return super().export_state() | {"stride": stride, "table": table.tobytes(), "peaks": peaks.tobytes()}
+
+
+def _whole(numbers, name: str) -> list[int]:
+    """The numbers as a list of int, or a ValueError where they are no whole numbers."""
+    try:
+        found = [operator.index(n) for n in numbers]
+    except TypeError:
+        raise ValueError(f"{name}={numbers!r} takes whole numbers, of frames or cells.") from None
+    return found
 
 
 def scaled(values: np.ndarray, scale: str, top: float) -> np.ndarray:

@@ -15,6 +15,8 @@ import numpy as np
 import traitlets as T
 
 from vosnb import show
+from vosnb.audience import live
+from vosnb.files import write_text
 
 HERE = Path(__file__).parent
 
@@ -36,7 +38,12 @@ class Widget(anywidget.AnyWidget):
     _css = (HERE / "widgets.css").read_text()
 
     def __init__(self, *, alt: str, **traits):
-        super().__init__(alt=show.check_alt(alt), **traits)
+        if unknown := set(traits) - set(self.trait_names()):
+            raise ValueError(f"there is nothing called {min(unknown)!r} to set: there are {', '.join(self.STATE)}.")
+        try:
+            super().__init__(alt=show.check_alt(alt), **traits)
+        except T.TraitError as error:
+            raise ValueError(f"the widget cannot be set so: {str(error).rstrip('.')}.") from None
 
     def render(self, state: dict | None = None) -> np.ndarray:
         """What the widget looks like as (H, W, 3) uint8; entries of `state` stand in for the traits of these names."""
@@ -57,13 +64,24 @@ class Widget(anywidget.AnyWidget):
             if name not in inherited | {"_css", "_esm"}
         }
 
+    def stand_in(self) -> show.Picture:
+        """The picture that is shown where no kernel runs."""
+        return show.Picture(self.render(), self.alt, limit=120_000)
+
     def _repr_mimebundle_(self, **kwargs):
-        data, metadata = super()._repr_mimebundle_(**kwargs)
-        still, still_metadata = show.Picture(self.render(), self.alt, limit=120_000)._repr_mimebundle_()
-        return data | still, metadata | still_metadata
+        return with_picture(super()._repr_mimebundle_(**kwargs), self.stand_in())
 
     def __repr__(self) -> str:
         return self.alt
+
+
+def with_picture(bundle: tuple[dict, dict], still: show.Picture) -> tuple[dict, dict]:
+    """What a widget displays itself as, (data, metadata), with the picture that stands in where no kernel runs.
+
+    Where nobody looks on (see `audience.live`) nobody will move it either: the picture is all.
+    """
+    data, metadata = still._repr_mimebundle_()
+    return (bundle[0] | data, bundle[1] | metadata) if live() else (data, metadata)
 
 
 # ---------------------------------------------------------------- images for the browser
@@ -71,7 +89,7 @@ class Widget(anywidget.AnyWidget):
 
 def read_frames(frames, what: str = "frame") -> list[np.ndarray]:
     """Frames (H, W, 3) uint8 of one size as a list, or a ValueError that names the first that does not fit."""
-    frames = [show.check_frame(frames[t]) for t in range(len(frames))]
+    frames = [show.check_frame(frames[t]) for t in range(show.sized(frames))]
     if not frames:
         raise ValueError("there are no frames: give at least one.")
     for t, frame in enumerate(frames):
@@ -143,9 +161,7 @@ def to_html(widget: Widget, path) -> Path:
         state=_in_script(json.dumps(_encode(widget.export_state()), allow_nan=False)),
         esm=_in_script(str(widget._esm)),
     )
-    path = Path(path)
-    path.write_text(page, encoding="utf-8")
-    return path
+    return write_text(path, page)
 
 
 def _encode(value):

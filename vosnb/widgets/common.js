@@ -40,6 +40,13 @@ function remember(load, limit) {
   };
 }
 
+/** Offer a blob as a file of this name. */
+function download(blob, name) {
+  const url = URL.createObjectURL(blob);
+  node("a", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 10000);
+}
+
 const decode = (view, type) => createImageBitmap(new Blob([view], { type }));
 
 const rgb = (color) => [1, 3, 5].map((i) => parseInt(color.slice(i, i + 2), 16));

@@ -1,6 +1,6 @@
 // Mask player: draws frame t of the clip under one mask or several, and moves through time.
 
-const HINT = "\u2190 \u2192 frame \u00b7 space play \u00b7 s side by side \u00b7 1\u20139 mask \u00b7 + \u2212 opacity \u00b7 f fill";
+const HINT = "\u2190 \u2192 or , . frame \u00b7 space or p play \u00b7 s side by side \u00b7 1\u20139 mask \u00b7 + \u2212 opacity \u00b7 f fill";
 const SVG = "http://www.w3.org/2000/svg";
 
 function render({ model, el }) {
@@ -29,7 +29,7 @@ function render({ model, el }) {
   const play = node("button", { class: "icon", type: "button" });
   const slider = node("input", { type: "range", class: "time", min: 0, max: last, step: 1, "aria-label": "frame" });
   const position = node("output", { class: "position" });
-  const choices = names.map((name, i) => node("button", { type: "button", title: `${name} alone (${i + 1})` }, name));
+  const choices = names.map((name, i) => node("button", { type: "button", title: `show only: ${name} (${i + 1})` }, name));
   const side = node("button", { type: "button", title: "all masks side by side (s)" }, "side by side");
   const fill = node("button", { type: "button", title: "tint the objects (f)" }, "fill");
   const alpha = node("input", { type: "range", min: 0, max: 1, step: 0.05 });
@@ -41,8 +41,12 @@ function render({ model, el }) {
     "div",
     { class: "vosnb", tabindex: 0, role: "group", "aria-label": get("alt"), "data-lm-suppress-shortcuts": "true" },
     node("div", { class: "panels" }, ...panels.map((panel) => panel.figure)),
-    ...(curve ? [node("div", { class: "curve", title: "click to go there" }, axis, curve.svg)] : []),
-    node("div", { class: "bar" }, play, slider, position),
+    node(
+      "div",
+      { class: "timeline" },
+      ...(curve ? [axis, node("div", { class: "curve", title: "click to go there" }, curve.svg), node("span")] : []),
+      ...[play, slider, position],
+    ),
     node("div", { class: "bar" }, ...(several ? [masks] : []), ...(names[0] ? [fill, opacity] : [])),
     node("small", { class: "hint" }, HINT),
   );
@@ -102,7 +106,7 @@ function render({ model, el }) {
     // Whoever asked for less motion gets two frames a second: a sequence of pictures, not a film.
     timer = on ? setInterval(() => go(get("frame") === last ? 0 : get("frame") + 1), 1000 / (calm.matches ? 2 : get("fps"))) : 0;
     play.textContent = on ? "\u275a\u275a" : "\u25b6";
-    play.title = on ? "pause (space)" : "play (space)";
+    play.title = on ? "pause (space, p)" : "play (space, p)";
     play.setAttribute("aria-label", on ? "pause" : "play");
   }
   const go = (t) => set("frame", Math.max(0, Math.min(last, t)));
@@ -119,6 +123,9 @@ function render({ model, el }) {
     Home: () => go(0),
     End: () => go(last),
     " ": () => playing(!timer),
+    ",": () => go(get("frame") - 1), // these three as in the scribble pad, where arrows move the pen
+    ".": () => go(get("frame") + 1),
+    p: () => playing(!timer),
     s: () => several && toggle("side_by_side"),
     f: () => toggle("fill"),
     "+": () => fade(1),

@@ -18,9 +18,11 @@ class MaskPlayer(base.Widget):
     frame has no mask; scores: {name: one number a frame}, names among the masks', NaN or None where there is none,
     drawn as curves below; score: what they are called; alt: what the widget shows, in a sentence. The position is in
     the traits `frame, chosen, side_by_side, alpha, fill`, which can be set here and follow what the user does.
-    Raises ValueError where sizes, lengths or names do not fit.
+    moving: a film (`show.film`) of all masks stands in where no kernel runs, not the picture of one frame; the player
+    then draws contours in the film's colours, without fill. Raises ValueError where sizes, lengths or names do not fit.
 
-    Keys: left, right, Home, End: frame; space: play; s: side by side; 1..9: one mask alone; + -: opacity; f: fill.
+    Keys: left and right, or , and ., Home, End: frame; space or p: play; s: side by side; 1..9: one mask alone; + -:
+    opacity; f: fill.
     """
 
     STATE = ("frame", "chosen", "side_by_side", "alpha", "fill")
@@ -39,10 +41,18 @@ class MaskPlayer(base.Widget):
     alpha = T.Float(0.5, min=0.0, max=1.0).tag(sync=True)
     fill = T.Bool(True).tag(sync=True)
 
-    def __init__(self, frames, masks=None, *, alt: str, scores=None, score: str = "J", **state):
+    def __init__(self, frames, masks=None, *, alt: str, scores=None, score: str = "J", moving=False, **state):
         frames = base.read_frames(frames)
+        if not isinstance(masks, dict | None) or not isinstance(scores, dict | None):
+            raise ValueError("masks and scores have names: give them as {'truth': one a frame}, also if there is one.")
         masks = {name: _read_masks(name, sequence, frames) for name, sequence in (masks or {"": ()}).items()}
-        self._frames, self._masks = frames, masks
+        self._frames, self._masks, self._colors = frames, masks, {}
+        if moving:
+            for sequence in masks.values():
+                self._colors = show.contour_colors(frames, sequence) | self._colors
+            palette = [self._colors.get(k + 1, show.object_color(k + 1)) for k in range(max(self._colors, default=1))]
+            state = {"fill": False, "palette": palette} | state
+        self._moving = bool(moving)
         super().__init__(
             alt=alt,
             frames=[base.jpeg(frame) for frame in frames],
@@ -88,6 +98,12 @@ class MaskPlayer(base.Widget):
         titles = [self._title(name, t) for name in names]
         sheet = show.grid(panels, titles, columns)
         return np.vstack([sheet, self._strip(sheet.shape[1], t)])
+
+    def stand_in(self) -> show.Picture:
+        """One frame, or all of them if the player was made with `moving`; see `Widget.stand_in`."""
+        if not self._moving:
+            return super().stand_in()
+        return show.film(self._frames, self._masks, alt=self.alt, fps=self.fps, still=self.frame, colors=self._colors)
 
     def _title(self, name: str, t: int) -> str:
         """A panel's name, its score at frame t, and whether there is a mask at all."""
@@ -138,7 +154,7 @@ def _read_masks(name: str, masks, frames) -> list[np.ndarray | None]:
     """Index masks, one a frame, or a ValueError that says which does not fit."""
     if not name:
         return [None] * len(frames)
-    if len(masks) != len(frames):
+    if show.sized(masks) != len(frames):
         raise ValueError(
             f"there are {len(frames)} frames but {len(masks)} masks of {name!r}: give one (or None) a frame."
         )
@@ -153,12 +169,14 @@ def _read_masks(name: str, masks, frames) -> list[np.ndarray | None]:
 
 def _read_scores(scores: dict, masks: dict, length: int) -> list[list[float | None]]:
     """Scores in the order of the masks, NaN as None."""
+    read = {}
     for name, values in scores.items():
         if name not in masks:
             raise ValueError(f"scores are named {name!r}, but the masks are {', '.join(map(repr, masks))}.")
-        if len(values) != length:
+        if show.sized(values) != length:
             raise ValueError(
                 f"there are {length} frames but {len(values)} scores of {name!r}: give one (or NaN) a frame."
             )
-    finite = lambda value: None if value is None or math.isnan(value) else float(value)  # noqa: E731
-    return [[finite(value) for value in scores.get(name, ())] for name in masks]
+        numbers = show.numbers_in([math.nan if value is None else value for value in values], f"scores of {name!r}", 1)
+        read[name] = [None if math.isnan(value) else float(value) for value in numbers]
+    return [read.get(name, []) for name in masks]

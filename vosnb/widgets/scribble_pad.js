@@ -1,12 +1,14 @@
-// Scribble pad: strokes painted over a clip, and the masks that Python answers with, drawn over every frame.
+// Scribble pad: strokes and boxes over a clip, and the masks that Python answers with, drawn over every frame.
 
 const HINT =
-  "draw with mouse, pen or finger \u00b7 or arrows (shift: finely) and space \u00b7 Esc drop stroke \u00b7 " +
+  "draw with mouse, pen or finger \u00b7 or arrows (shift: finely) and space \u00b7 Esc drop it \u00b7 b box or stroke \u00b7 " +
   "0 background \u00b7 1\u20139 object \u00b7 n new object \u00b7 u undo \u00b7 , . frame \u00b7 p play \u00b7 + \u2212 opacity";
 const NOBODY = "No kernel answers in this page: strokes can be painted, saved and loaded, and the masks stay as they are.";
 const PATIENCE = 10000; // ms after which the reader is asked about the kernel
 const INK = 3; // CSS pixels
+const BOX_DASH = [4, 3]; // of a box's sides, on and off, in widths of a stroke
 const GROUND = "#ffffff";
+const BOX = 3; // CSS pixels that a box is wide and high at least
 const STEP = 0.02; // of the frame, that an arrow key moves the cursor
 
 function render({ model, el }) {
@@ -27,9 +29,16 @@ function render({ model, el }) {
   const caption = node("figcaption", { "aria-live": "polite" });
   const choices = node("span", { class: "choices", role: "group", "aria-label": "what to paint" });
   const more = button("+ object", "one more object to paint (n)");
-  const undo = button("undo", "take the last stroke back (u)");
-  const clear = button("clear", "take all strokes back");
-  const save = button("save", "save the strokes as DAVIS json");
+  const tools = ["stroke", "box"].map((tool) => {
+    const choice = button(tool, tool === "box" ? "drag a box around an object (b)" : "paint strokes, or click (b)");
+    choice.onclick = () => take(tool);
+    return choice;
+  });
+  const kinds = node("span", { class: "tools", role: "group", "aria-label": "tool" }, ...tools);
+  const undo = button("undo", "take the last stroke or box back (u)");
+  const clear = button("clear", "take all strokes and boxes back");
+  const save = button("save", "save strokes and boxes as DAVIS json");
+  const saveMask = button("save mask", "save this frame's mask as PNG, which vosnb run --mask takes");
   const load = button("load", "load strokes from DAVIS json");
   const file = node("input", { type: "file", accept: ".json,application/json", hidden: "" });
   const play = button("", "", { class: "icon" });
@@ -43,10 +52,10 @@ function render({ model, el }) {
   const root = node(
     "div",
     { class: "vosnb pad", tabindex: 0, role: "group", "aria-label": get("alt"), "data-lm-suppress-shortcuts": "true" },
-    node("div", { class: "bar" }, choices, more),
+    node("div", { class: "bar" }, choices, more, kinds),
     node("figure", {}, canvas, caption),
     node("div", { class: "bar" }, play, node("div", { class: "track" }, slider, marks), position),
-    node("div", { class: "bar" }, undo, clear, save, load, file, opacity),
+    node("div", { class: "bar" }, undo, clear, save, load, file, saveMask, opacity),
     reading,
     trouble,
     node("small", { class: "hint" }, HINT),
@@ -92,9 +101,14 @@ function render({ model, el }) {
     playing(false);
     wrong = "";
     stroke = { frame: get("frame"), object, path: [place] };
+    if (get("tool") === "box" && object) Object.assign(stroke, { path: [place, place], box: true });
     draw();
   }
   function extend(place) {
+    if (stroke.box) {
+      stroke.path[1] = place;
+      return draw();
+    }
     const [x, y] = stroke.path.at(-1);
     if (Math.hypot((place[0] - x) * width, (place[1] - y) * height) < 0.5) return; // half a pixel
     stroke.path.push(place);
@@ -104,7 +118,10 @@ function render({ model, el }) {
     if (!stroke) return;
     const done = stroke;
     stroke = null;
-    act.add([done]);
+    const [across, down] = [0, 1].map((i) => Math.abs(done.path.at(-1)[i] - done.path[0][i]) * canvas.clientWidth);
+    if (!done.box || Math.min(across, (down * height) / width) >= BOX) return act.add([done]);
+    wrong = "A box goes from one corner to the opposite one: drag it, or move between the two.";
+    update();
   }
   function drop() {
     stroke = null;
@@ -130,21 +147,21 @@ function render({ model, el }) {
     const here = [...strokes(), ...(stroke ? [stroke] : [])].filter((one) => one.frame === t);
     for (const one of here) ink(context, one, unit);
     if (cursor.shown) cross(context, unit);
-    canvas.setAttribute("aria-label", `frame ${t}, ${tinted ? "with" : "without"} masks, ${here.length} ${plural("stroke", here.length)}`);
+    canvas.setAttribute("aria-label", `frame ${t}, ${tinted ? "with" : "without"} masks, ${count(here)}`);
     root.dataset.drawn = t;
     root.dataset.inked = here.length;
     for (const near of [t + 1, t - 1].filter((n) => n >= 0 && n <= last)) [frame(near), label(near)]; // soon wanted
   });
   const color = (k) => (k ? get("palette")[(k - 1) % get("palette").length] : GROUND);
   const dash = (k) => (k ? get("dashes")[(k - 1) % get("dashes").length] : []);
-  /** A stroke: a dark rim, its colour dashed as the object's outline, and its number where it begins. */
-  function ink(context, { object, path }, unit) {
-    const points = path.map(([x, y]) => [x * width, y * height]);
+  /** A stroke or a box: a dark rim, its colour, and its number where it begins; a box is always dashed. */
+  function ink(context, { object, path, box }, unit) {
+    const points = (box ? around(path) : path).map(([x, y]) => [x * width, y * height]);
     const line = new Path2D();
     for (const point of points) line.lineTo(...point);
     if (points.length === 1) line.lineTo(...points[0]); // a dot, by its round cap
     context.lineCap = context.lineJoin = "round";
-    for (const [tone, thick, pattern] of [["#000c", INK + 2, []], [color(object), INK, dash(object)]]) {
+    for (const [tone, thick, pattern] of [["#000c", INK + 2, []], [color(object), INK, box ? BOX_DASH : dash(object)]]) {
       context.setLineDash(pattern.map((length) => 2 * length * unit));
       context.strokeStyle = tone;
       context.lineWidth = thick * unit;
@@ -182,7 +199,7 @@ function render({ model, el }) {
   function read() {
     const [all, waiting] = [strokes(), get("waiting")];
     const frames = [...new Set(all.map((one) => one.frame))].sort((a, b) => a - b);
-    const parts = [`${all.length} ${plural("stroke", all.length)}`];
+    const parts = [count(all)];
     if (frames.length) parts[0] += ` on ${plural("frame", frames.length)} ${frames.join(", ")}`;
     const late = [...sent.values()].some(({ start }) => performance.now() - start > PATIENCE);
     if (sent.size) parts.push(late ? "no answer yet: is the kernel running?" : "waiting for the answer");
@@ -217,10 +234,12 @@ function render({ model, el }) {
     [...choices.children].forEach((choice, k) => choice.setAttribute("aria-pressed", k === get("object")));
   }
   function say() {
-    const what = get("object") ? `object ${get("object")}` : "background";
+    const boxed = get("tool") === "box" && get("object");
+    const what = get("object") ? `${boxed ? "a box around" : "painting"} object ${get("object")}` : "painting background";
     const place = `x ${Math.round(100 * cursor.x)} %, y ${Math.round(100 * cursor.y)} %`;
     const hand = cursor.shown ? `, pen ${stroke ? "down" : "up"} at ${place}` : "";
-    caption.textContent = `frame ${get("frame")}, painting ${what}${hand}`;
+    caption.textContent = `frame ${get("frame")}, ${what}${hand}`;
+    for (const choice of tools) choice.setAttribute("aria-pressed", choice.textContent === get("tool"));
   }
   function update() {
     const t = get("frame");
@@ -297,6 +316,10 @@ function render({ model, el }) {
     finish();
     set("object", k);
   }
+  function take(tool) {
+    finish();
+    set("tool", tool);
+  }
   function another() {
     if (get("objects") >= 254) return;
     set("objects", get("objects") + 1);
@@ -315,6 +338,7 @@ function render({ model, el }) {
     Home: () => go(0),
     End: () => go(last),
     p: () => playing(!timer),
+    b: () => take(get("tool") === "box" ? "stroke" : "box"),
     n: another,
     u: () => act.undo(),
     "+": () => fade(1),
@@ -350,9 +374,19 @@ function render({ model, el }) {
   // ---- files
   save.onclick = () => {
     const text = JSON.stringify(toDavis(strokes(), last + 1, get("sequence")));
-    const url = URL.createObjectURL(new Blob([text], { type: "application/json" }));
-    node("a", { href: url, download: `${get("sequence")}-scribbles.json` }).click();
-    setTimeout(() => URL.revokeObjectURL(url), PATIENCE);
+    download(new Blob([text], { type: "application/json" }), `${get("sequence")}-scribbles.json`);
+  };
+  const first = get("steps"); // all that the masks of a page without a kernel know
+  saveMask.onclick = () => {
+    const t = get("frame");
+    const late = sent.size || get("waiting") || (!get("live") && get("steps") !== first);
+    wrong = "";
+    if (late) wrong = "The last strokes have no mask yet.";
+    else if (!get("drawings")[t]?.names.length) wrong = `Frame ${t} has no mask yet: draw a box or a stroke of an object there.`;
+    else {
+      download(new Blob([get("labels")[t]], { type: "image/png" }), `${get("sequence")}-${String(t).padStart(5, "0")}.png`);
+    }
+    read();
   };
   load.onclick = () => file.click();
   file.onchange = async () => {
@@ -376,7 +410,7 @@ function render({ model, el }) {
   clear.onclick = () => act.clear();
 
   playing(false);
-  const moved = "change:frame change:object change:objects change:alpha change:steps change:waiting change:seconds";
+  const moved = "change:frame change:object change:objects change:alpha change:tool change:steps change:waiting change:seconds";
   model.on(moved, update);
   model.on("change:labels", answered);
   model.on("change:heard", heard);
@@ -394,10 +428,27 @@ function render({ model, el }) {
 
 const plural = (word, n) => (n === 1 ? word : `${word}s`);
 
-/** Strokes as DAVIS's interactive json holds them: a list of strokes for each frame. */
+/** "1 box, 2 strokes". */
+function count(all) {
+  const boxes = all.filter((one) => one.box).length;
+  const strokes = all.length - boxes;
+  const parts = boxes ? [`${boxes} ${boxes === 1 ? "box" : "boxes"}`] : [];
+  if (strokes || !boxes) parts.push(`${strokes} ${plural("stroke", strokes)}`);
+  return parts.join(", ");
+}
+
+/** The way around a box with these opposite corners, from its upper left one. */
+function around([[x, y], [u, v]]) {
+  const [left, top, right, bottom] = [Math.min(x, u), Math.min(y, v), Math.max(x, u), Math.max(y, v)];
+  return [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]];
+}
+
+/** Strokes as DAVIS's interactive json holds them: a list of strokes for each frame; a box has a third key. */
 function toDavis(strokes, frames, sequence) {
   const scribbles = Array.from({ length: frames }, () => []);
-  for (const { frame, object, path } of strokes) scribbles[frame].push({ path, object_id: object });
+  for (const { frame, object, path, box } of strokes) {
+    scribbles[frame].push({ path, object_id: object, ...(box && { box }) });
+  }
   return { sequence, scribbles };
 }
 
@@ -407,8 +458,12 @@ function fromDavis(davis, frames) {
   const inside = (point) => point.length === 2 && point.every((value) => value >= 0 && value <= 1);
   try {
     if (davis.scribbles.length !== frames) throw 0;
-    const strokes = davis.scribbles.flatMap((list, frame) => list.map((one) => ({ frame, object: one.object_id, path: one.path })));
-    if (strokes.every(({ object, path }) => number(object, 254) && path.length && path.every(inside))) return strokes;
+    const known = ({ object_id: object, path, box = false }, frame) => ({ frame, object, path, box });
+    const strokes = davis.scribbles.flatMap((list, frame) => list.map((one) => known(one, frame)));
+    const apart = ([[x, y], [u, v], ...more]) => x !== u && y !== v && !more.length;
+    const boxed = ({ object, path, box }) => box === false || (box === true && object > 0 && apart(path));
+    const fits = ({ object, path }) => number(object, 254) && path.length && path.every(inside);
+    if (strokes.every((one) => fits(one) && boxed(one))) return strokes;
   } catch {} // whatever is missing, it is said below
   throw new Error(`these are no DAVIS scribbles for a clip of ${frames} frames.`);
 }

@@ -1,4 +1,4 @@
-"""Scribble pad: paint strokes on any frame of a clip, and see after each what the segmenter makes of all of them."""
+"""Scribble pad: strokes, clicks and boxes on any frame of a clip, and after each what a segmenter makes of all."""
 
 import json
 import time
@@ -10,15 +10,19 @@ import traitlets as T
 from PIL import Image, ImageDraw
 
 from vosnb import show
-from vosnb.methods.scribbles import Scribble, from_davis, to_davis
+from vosnb.clips.masks import write_mask
+from vosnb.clips.scribbles import Scribble, from_davis, to_davis
+from vosnb.files import write_text
 from vosnb.widgets import base
 
+TOOLS = ("stroke", "box")
+BOX_DASH = (4, 3)  # of a box's sides, on and off, in widths of a stroke
 INK = 2  # width of a stroke in pixels, and as much again that smoothing adds
 GROUND = "#FFFFFF"  # ink of the background, which has no colour among the objects'
 
 
 class ScribblePad(base.Widget):
-    """A clip to paint on: strokes of objects 1, 2, .. and of the background (0), by mouse, pen, touch or keyboard.
+    """A clip to paint on: strokes and clicks of objects 1, 2, .. and of the background (0), and boxes around objects.
 
     frames: sequence of (H, W, 3) uint8; segmenter: anything with `add(list of Scribble)` and `undo()`, which takes the
     last `add` back; both return index masks (T, H, W) of the whole clip, and an `add` that raises leaves everything as
@@ -27,19 +31,28 @@ class ScribblePad(base.Widget):
     segmenter at once; sequence: the clip's name in saved files. What was painted is in `scribbles`, the answer in
     `masks`; `observe(f, "steps")` calls f after each stroke. Strokes that the segmenter refuses with an error stay, the
     pad shows the error, and they go to it again together with the next. The position is in the traits `frame, object,
-    alpha`.
+    alpha` and `tool`, "stroke" or "box".
     Raises ValueError where sizes or numbers do not fit.
 
-    Keys: arrows: a cursor in the frame (with shift: finely); space: begin and end a stroke there; Escape: drop it;
-    0..9: background or object; n: one more object; u: undo; , . : frame; Home, End; p: play; + -: opacity.
+    Keys: arrows: a cursor in the frame (with shift: finely); space: begin and end a stroke or a box there; Escape: drop
+    it; b: box or stroke; 0..9: background or object; n: one more object; u: undo; , . : frame; Home, End; p: play;
+    + -: opacity.
+
+    One's own video, whose first frame `vosnb run` wants a mask of (`open_clip` is in `vosnb.clips`, `GrabCutSegmenter`
+    in `vosnb.trackers.grabcut`):
+
+        frames = open_clip("holiday.mp4").frames[:1]
+        pad = ScribblePad(frames, GrabCutSegmenter(frames), alt="The beach; the dog is to be followed.")
+        pad  # ends its cell: draw a box around the object, then click where the mask is wrong
+        pad.save_mask("first_mask.png")  # and then: vosnb run holiday.mp4 --mask first_mask.png --out holiday_masks
     """
 
-    STATE = ("frame", "object", "alpha")
+    STATE = ("frame", "object", "alpha", "tool")
     _esm = base.module("scribble_pad.js")
     frames = T.List(T.Bytes()).tag(sync=True)
     labels = T.List(T.Bytes()).tag(sync=True)  # [frame] grey PNG of indices; empty while there is no answer
     drawings = T.List(T.Dict()).tag(sync=True)
-    steps = T.List(T.List(T.Dict())).tag(sync=True)  # what undo takes back: strokes {frame, object, path}
+    steps = T.List(T.List(T.Dict())).tag(sync=True)  # what undo takes back: strokes {frame, object, path, box}
     waiting = T.Int(0).tag(sync=True)  # how many of the last steps have no answer yet
     seconds = T.Float(None, allow_none=True).tag(sync=True)  # what the last answer took
     heard = T.Dict().tag(sync=True)  # the last message from the browser: its id, and what went wrong
@@ -51,12 +64,14 @@ class ScribblePad(base.Widget):
     frame = T.Int(0).tag(sync=True)
     object = T.Int(1).tag(sync=True)
     alpha = T.Float(0.5, min=0.0, max=1.0).tag(sync=True)
+    tool = T.Unicode("stroke").tag(sync=True)
 
     def __init__(self, frames, segmenter=None, *, alt: str, objects: int = 2, scribbles=(), **state):
         self._frames = base.read_frames(frames)
         self._segmenter = segmenter
         self._steps, self._answers = [], []  # lists of Scribble; how many of them each answer took in
         self.masks = None  # (T, H, W) uint8, or None while there is no answer
+        self._shown = None  # the masks that the browser has
         super().__init__(
             alt=alt,
             frames=[base.jpeg(frame) for frame in self._frames],
@@ -80,6 +95,15 @@ class ScribblePad(base.Widget):
     def _check_object(self, proposal):
         return self._object_number(proposal["value"])
 
+    @T.validate("tool")
+    def _check_tool(self, proposal):
+        return self._tool_name(proposal["value"])
+
+    def _tool_name(self, tool: str) -> str:
+        if tool not in TOOLS:
+            raise ValueError(f"there is no tool {tool!r}: choose {' or '.join(TOOLS)}.")
+        return tool
+
     def _frame_number(self, t: int) -> int:
         if not 0 <= t < len(self._frames):
             raise ValueError(f"frame {t} does not exist: the clip has frames 0 to {len(self._frames) - 1}.")
@@ -90,11 +114,11 @@ class ScribblePad(base.Widget):
             raise ValueError(f"object {k} does not exist: there are 1 to {self.objects}, and 0 is the background.")
         return k
 
-    # ------------------------------------------------------------ strokes
+    # ------------------------------------------------------------ strokes and boxes
 
     @property
     def scribbles(self) -> list[Scribble]:
-        """Every stroke, in the order in which they were painted."""
+        """Every stroke and box, in the order in which they were painted."""
         return [scribble for step in self._steps for scribble in step]
 
     def add(self, scribbles) -> None:
@@ -126,14 +150,41 @@ class ScribblePad(base.Widget):
         self._tell()
 
     def save(self, path) -> Path:
-        """Write the strokes as DAVIS interactive json; returns the path."""
-        path = Path(path)
-        path.write_text(json.dumps(to_davis(self.scribbles, len(self._frames), self.sequence)), encoding="utf-8")
-        return path
+        """Write strokes and boxes as DAVIS interactive json; returns the path. Raises FileError or OSError."""
+        return write_text(path, json.dumps(to_davis(self.scribbles, len(self._frames), self.sequence)))
 
     def load(self, path) -> None:
         """Add the strokes of a DAVIS interactive json, a path or what it holds as a dict, as one step."""
         self.add(from_davis(path, len(self._frames)))
+
+    def save_mask(self, path, frame: int | None = None) -> Path:
+        """Write the answer on a frame, by default the one that is shown, as a palette PNG; returns its path.
+
+        `vosnb run --mask` takes it, for a clip that begins with this frame. Raises ValueError where there is no answer,
+        or no object in it; OSError.
+        """
+        t = self._frame_number(self.frame if frame is None else frame)
+        if self.masks is None:
+            raise ValueError("there is no mask yet: give the pad a segmenter, and draw a box or a stroke of an object.")
+        if self.waiting:
+            raise ValueError("the last strokes have no answer yet: take them back, or add what the segmenter asks for.")
+        if not self.masks[t].any():
+            raise ValueError(f"the mask of frame {t} is empty: draw a box or a stroke of an object there.")
+        write_mask(path, self.masks[t])
+        return Path(path)
+
+    def save_masks(self, folder, names=None) -> list[Path]:
+        """Write the masks of all frames that have strokes or boxes, but for empty ones; returns their paths.
+
+        names: of all frames, as `clip.info["names"]`; 00000, 00001, .. by default, as `vosnb run --mask FOLDER` knows
+        those of a video. Raises what `save_mask` does.
+        """
+        names = [f"{t:05d}" for t in range(len(self._frames))] if names is None else list(names)
+        if len(names) != len(self._frames):
+            raise ValueError(f"there are {len(names)} names for {len(self._frames)} frames: give one for each.")
+        drawn = sorted({scribble.frame for scribble in self.scribbles})
+        there = [t for t in drawn if self.masks is not None and self.masks[t].any()]
+        return [self.save_mask(Path(folder) / f"{names[t]}.png", t) for t in there or drawn[:1] or [self.frame]]
 
     def _answer(self) -> None:
         """Ask the segmenter about all strokes that wait for it."""
@@ -162,28 +213,34 @@ class ScribblePad(base.Widget):
             self.steps = [[_as_dict(scribble) for scribble in step] for step in self._steps]
             self.waiting = 0 if self._segmenter is None else len(self._steps) - sum(self._answers)
             if self.masks is not None:
-                self.labels = [base.label_png(mask) for mask in self.masks]
-                self.drawings = [base.drawing(mask) for mask in self.masks]
+                new = [t for t, mask in enumerate(self.masks) if self._shown is None or (mask != self._shown[t]).any()]
+                labels, drawings = dict(enumerate(self.labels)), dict(enumerate(self.drawings))
+                labels |= {t: base.label_png(self.masks[t]) for t in new}
+                drawings |= {t: base.drawing(self.masks[t]) for t in new}
+                self.labels, self.drawings = list(labels.values()), list(drawings.values())
+                self._shown = self.masks
 
     def _hear(self, _, message, buffers) -> None:
         """Do what the browser asks; what goes wrong is an answer too, shown where the reader looks."""
         trouble = ""
         with self.hold_sync():
             try:
-                match message.get("type"):
-                    case "add":
-                        self.add([Scribble(**stroke) for stroke in message["strokes"]])
-                    case "load":
-                        self.load(message["davis"])
-                    case "undo":
+                match message:
+                    case {"type": "add", "strokes": [*strokes]}:
+                        self.add([_from_dict(stroke) for stroke in strokes])
+                    case {"type": "load", "davis": davis} if isinstance(davis, dict):  # a path would open a file here
+                        self.load(davis)
+                    case {"type": "undo"}:
                         self.undo()
-                    case "clear":
+                    case {"type": "clear"}:
                         self.clear()
+                    case _:
+                        raise ValueError("the pad does not know what the browser asks for: load the page again.")
             except ValueError as error:
                 trouble = str(error)
             except Exception as error:  # nobody reads a callback's traceback
                 trouble = f"{type(error).__name__}: {error}"
-            self.heard = {"id": message.get("id"), "trouble": trouble}
+            self.heard = {"id": message.get("id") if isinstance(message, dict) else None, "trouble": trouble}
 
     # ------------------------------------------------------------ without a browser
 
@@ -191,6 +248,7 @@ class ScribblePad(base.Widget):
         """One frame under its mask and its strokes, (H, W, 3) uint8; see `Widget.render`."""
         state = self.with_state(state)
         t, k = self._frame_number(state["frame"]), self._object_number(state["object"])
+        what = "a box around" if self._tool_name(state["tool"]) == "box" and k else "painting"
         scale = 420 / self.width
         mask = None if self.masks is None else self.masks[t]
         image = show.overlay(self._frames[t], mask, state["alpha"], scale=scale)
@@ -199,16 +257,20 @@ class ScribblePad(base.Widget):
                 image = _paint(image, scribble)
         sheet = Image.new("RGB", (image.shape[1], 40), "white")
         pen = ImageDraw.Draw(sheet)
-        position = f"frame {t} of {len(self._frames) - 1}, painting {'background' if k == 0 else f'object {k}'}"
+        position = f"frame {t} of {len(self._frames) - 1}, {what} {'background' if k == 0 else f'object {k}'}"
         for line, text in enumerate((position, self._reading())):
             pen.text((0, 16 + 18 * line), show.shorten(text, sheet.width), "#222222", show.font(12), "ls")
         return np.vstack([image, np.array(sheet)])
 
     def _reading(self) -> str:
-        """How many strokes there are, and how long the answer took."""
+        """How many boxes and strokes there are, and how long the answer took."""
         scribbles = self.scribbles
         frames = sorted({scribble.frame for scribble in scribbles})
-        parts = [f"{len(scribbles)} stroke{'' if len(scribbles) == 1 else 's'}"]
+        boxes = sum(scribble.box for scribble in scribbles)
+        strokes = len(scribbles) - boxes
+        counts = [f"{boxes} box{'' if boxes == 1 else 'es'}"] if boxes else []
+        counts += [f"{strokes} stroke{'' if strokes == 1 else 's'}"] if strokes or not boxes else []
+        parts = [", ".join(counts)]
         if frames:
             parts[0] += f" on frame{'' if len(frames) == 1 else 's'} {', '.join(map(str, frames))}"
         if self.waiting:
@@ -223,17 +285,34 @@ class ScribblePad(base.Widget):
 
 
 def _as_dict(scribble: Scribble) -> dict:
-    """A stroke as the browser has it."""
+    """A stroke or a box as the browser has it."""
     path = np.round(scribble.path, 5).tolist()
-    return {"frame": int(scribble.frame), "object": int(scribble.object), "path": path}
+    stroke = {"frame": int(scribble.frame), "object": int(scribble.object), "path": path}
+    return stroke | {"box": True} if scribble.box else stroke
+
+
+def _from_dict(stroke) -> Scribble:
+    """The way back, whatever the browser sent; raises ValueError."""
+    match stroke:
+        case {"frame": t, "object": k, "path": path}:
+            return Scribble(t, k, path, stroke.get("box", False))
+    raise ValueError("a stroke has a frame, an object and a path: load the page again.")
 
 
 def _paint(image: np.ndarray, scribble: Scribble) -> np.ndarray:
-    """The image with one stroke: ink with a dark rim, dashed as the object's outline, its number where it begins."""
+    """The image with one stroke or box: ink with a dark rim, and its number where it begins.
+
+    A stroke is dashed as the object's outline, a box always, so that it looks like none.
+    """
     k = scribble.object
     color = show.rgb(show.object_color(k) if k else GROUND)
-    points = np.asarray(scribble.path) * image.shape[1::-1] - 0.5
-    dash = [2 * INK * length for length in show.DASHES[(k - 1) % len(show.DASHES)]] if k else []
+    path = scribble.path
+    if scribble.box:
+        (left, top), (right, bottom) = path.min(0), path.max(0)
+        path = np.array([(left, top), (right, top), (right, bottom), (left, bottom), (left, top)])
+    points = path * image.shape[1::-1] - 0.5
+    pattern = BOX_DASH if scribble.box else show.DASHES[(k - 1) % len(show.DASHES)] if k else ()
+    dash = [2 * INK * length for length in pattern]
     for tint, width in (((0, 0, 0), INK + 2), (color, INK)):
         pieces = show.dashed(points, dash) if tint == color and len(points) > 1 else [points]
         fixed = [np.rint(8 * piece).astype(np.int32) for piece in pieces]

@@ -1,12 +1,13 @@
 """Sliders over a picture: a lesson's knobs, and what happens when they are turned."""
 
-import base64
 import html
+import math
 from collections.abc import Callable
 
 import ipywidgets
 
 from vosnb.show import Picture
+from vosnb.widgets.base import with_picture
 
 
 class Sliders(ipywidgets.VBox):
@@ -19,6 +20,8 @@ class Sliders(ipywidgets.VBox):
     """
 
     def __init__(self, draw: Callable[..., Picture], **knobs):
+        if not callable(draw):
+            raise ValueError("Sliders takes a function that draws a picture of the knobs' values, and then the knobs.")
         if not knobs:
             raise ValueError("Sliders needs at least one knob, as in noise=(0.0, 1.0, 0.2) or difficulty=['easy'].")
         self.draw = draw
@@ -46,13 +49,10 @@ class Sliders(ipywidgets.VBox):
         except Exception as error:  # nobody reads a callback's traceback
             self._picture.value = f"<b>{type(error).__name__}:</b> {html.escape(str(error))}"
             return
-        data = base64.b64encode(picture.png).decode()
-        self._picture.value = f'<img alt="{html.escape(picture.alt)}" src="data:image/png;base64,{data}">'
+        self._picture.value = picture.html()
 
     def _repr_mimebundle_(self, **kwargs):
-        data, metadata = super()._repr_mimebundle_(**kwargs), {}
-        still, still_metadata = self.render()._repr_mimebundle_()
-        return data | still, metadata | still_metadata
+        return with_picture((super()._repr_mimebundle_(**kwargs), {}), self.render())
 
     def __repr__(self) -> str:
         return self.render().alt
@@ -62,7 +62,8 @@ def _control(name: str, knob):
     look = {"description": name, "style": {"description_width": "initial"}}
     if isinstance(knob, list) and knob:
         return ipywidgets.Dropdown(options=knob, **look)
-    if not (isinstance(knob, tuple) and len(knob) == 3 and knob[0] <= knob[2] <= knob[1]):
+    numbers = isinstance(knob, tuple) and all(isinstance(value, int | float) and math.isfinite(value) for value in knob)
+    if not (numbers and len(knob) == 3 and knob[0] <= knob[2] <= knob[1]):
         raise ValueError(f"the knob {name} must be (low, high, start) with low <= start <= high, or a list of choices.")
     low, high, start = knob
     if all(isinstance(value, int) for value in knob):

@@ -1,0 +1,66 @@
+"""Tables of three worlds: resumed, of the clips that they name, and what is stored adds up."""
+
+import json
+import sys
+
+import pytest
+
+from vosnb.paths import RESULTS
+from vosnb.studies import common, place, worlds
+
+
+@pytest.fixture
+def cheap(monkeypatch, tmp_path):
+    """The study with two trackers and two short lists, in a folder of its own."""
+    lists = {"toys": {"easy": ("test", ["easy"], 2)}, "creatures": {"twins": ("val", ["twins"], 1)}}
+    for module, name, value in (
+        (worlds, "GENERATED", lists),
+        (worlds, "TRACKERS", ["still", "histogram"]),
+        (worlds, "STEPS", {"colour": ("still", "histogram")}),
+        (worlds, "ROOT", tmp_path),
+        (common, "RESULTS", tmp_path),
+    ):
+        monkeypatch.setattr(module, name, value)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["worlds", *arguments])
+        worlds.main()
+        return json.loads((tmp_path / "worlds.json").read_text())["rows"]
+
+    return run
+
+
+def test_each_list_has_its_trackers_and_steps_and_a_second_run_takes_what_is_there(cheap, monkeypatch, tmp_path):
+    rows = cheap()
+    assert {(row["world"], row["list"]) for row in rows} == {("toys", "easy"), ("creatures", "twins")}
+    assert [row.get("tracker", row.get("step")) for row in rows] == ["still", "histogram", "colour"] * 2
+    assert [row["clips"] for row in rows if "tracker" in row] == [2, 2, 1, 1]
+    monkeypatch.setattr("vosnb.trackers.simple.HistogramTracker._step", None)  # would fail if it ran again
+    assert cheap() == rows
+    assert cheap("--world", "toys") == rows[:3]
+
+
+def test_real_clips_come_from_a_folder_by_lists(cheap, capsys):
+    from vosnb.paths import DATA
+
+    rows = cheap("--world", "real", "--real", str(DATA / "toys"), "--split", "test")
+    assert {(row["world"], row["list"]) for row in rows} == {("real", "test")}
+    with pytest.raises(SystemExit):
+        cheap("--world", "real")
+    assert "give it with --real" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name, key", [("worlds", "world"), ("place", "measure")])
+def test_what_is_stored_adds_up(name, key):
+    rows = json.loads((RESULTS / f"{name}.json").read_text())["rows"]
+    steps = [row for row in rows if "gain" in row]
+    assert steps and all(key in row for row in rows)
+    for row in steps:
+        after = row.get("J_after", row.get("J"))
+        assert after - row["J_before"] == pytest.approx(row["gain"], abs=2e-4)
+        assert row["low"] <= row["gain"] <= row["high"] and row["won"] + row["lost"] <= row["clips"]
+    if name == "worlds":
+        assert {row["world"] for row in rows} == {*worlds.GENERATED, "real"}
+        assert {row["tracker"] for row in rows if "tracker" in row} == set(worlds.TRACKERS)
+    else:
+        assert {row["tracker"] for row in rows} == set(place.TRACKERS)

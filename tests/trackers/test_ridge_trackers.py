@@ -1,0 +1,151 @@
+"""The closed form at work: as a tracker from a first mask, and from scribbles on a whole clip (S2 2.3, 2.4)."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from vosnb import creatures
+from vosnb.methods.ridge import ridge
+from vosnb.methods.robot import Robot
+from vosnb.methods.scribbles import Scribble
+from vosnb.metrics import jaccard
+from vosnb.trackers import make_tracker, segment
+from vosnb.trackers.ridge import ClipFeatures, InteractiveSegmenter, PixelFeatures, at_pixels
+from vosnb.trackers.session import InteractiveSession
+
+NAMES = ("ridge", "ridge+rnn", "ridge+st-rnn")
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return creatures.generate(3, "easy", "val", (64, 96), frames=5)
+
+
+@pytest.fixture(scope="module")
+def features(clip):
+    return ClipFeatures(clip.frames, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def truth(clip):
+    return np.stack(list(clip.masks))
+
+
+def stroke(truth, k, t=0):
+    """A short one well inside object k of frame t."""
+    y, x = np.argwhere(truth[t] == k).mean(0)
+    rows, columns = truth.shape[1:]
+    return Scribble(t, k, np.array([[x / columns, y / rows], [(x + 3) / columns, y / rows]]))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_tracker_finds_the_object_of_the_first_mask_again(clip, truth, name):
+    answers = [mask for _, mask, _ in segment(make_tracker(name, device="cpu"), clip.only(1))]
+    assert jaccard(truth[1] == 1, answers[1] == 1) > 0.4
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_frames_in_a_row_are_described_as_all_at_once_up_to_the_scales_of_the_first(clip, features, name):
+    context = name.removeprefix("ridge").removeprefix("+") or "none"
+    together, in_turn = PixelFeatures(context, "metric"), PixelFeatures(context, "metric")
+    whole = together(features.images)
+    in_turn.scales = together.scales  # of all frames
+    again = torch.cat([in_turn(image[None]) for image in features.images])
+    torch.testing.assert_close(again, whole, atol=1e-4, rtol=1e-4)
+    assert whole.shape[1] == 48 + 128 + (48 if context != "none" else 0) + 1
+
+
+def test_only_time_brings_earlier_frames_into_a_description(features):
+    for context, hears in (("none", False), ("rnn", False), ("st-rnn", True)):
+        two = [PixelFeatures(context, "metric") for _ in range(2)]
+        for one, first in zip(two, (0, 3), strict=True):
+            one.scales = {name: (0.0, 1.0) for name in ("4", "8", "rnn")}
+            one(features.images[first : first + 1])
+        after = [one(features.images[4:]) for one in two]
+        assert torch.allclose(*after, atol=1e-5) != hears
+
+
+def test_classifying_and_interpolating_may_change_places(features, truth):
+    X = features.of("none", "matching")[0]
+    W = torch.randn(len(X), 2, generator=torch.Generator().manual_seed(0))
+    scores = F.interpolate(torch.einsum("dc,dhw->chw", W, X)[None], truth.shape[1:], mode="bilinear")[0]
+    y, x = np.array([0, 10, 33, 63]), np.array([0, 50, 20, 95])
+    torch.testing.assert_close(W.T @ at_pixels(X, y, x, truth.shape[1:]), scores[:, y, x], atol=1e-4, rtol=1e-4)
+
+
+def test_rounds_are_the_same_as_solving_afresh_and_undo_takes_them_back(features, truth):
+    segmenter = InteractiveSegmenter(features, negatives=1)
+    first = segmenter.add([stroke(truth, 1)])
+    sums = segmenter.ridges[0].XX.clone()
+    second = segmenter.add([stroke(truth, 2, 3), stroke(truth, 1, 2)])
+    assert set(np.unique(first)) == {0, 1} and set(np.unique(second)) == {0, 1, 2}
+    X, labels = features.of("st-rnn", "metric"), []
+    columns = []
+    for t, some in segmenter.rounds[-1]["samples"].items():
+        for y, x, found in some:
+            columns.append(at_pixels(X[t], y, x, truth.shape[1:]))
+            labels.append(found)
+    labels = torch.from_numpy(np.concatenate(labels)).long()
+    torch.testing.assert_close(
+        segmenter.W[0], ridge(torch.cat(columns, 1), F.one_hot(labels).T, 10.0).float(), atol=1e-5, rtol=1e-4
+    )
+    assert (labels > 0).sum() == (labels == 0).sum()
+    np.testing.assert_array_equal(segmenter.undo(), first)
+    torch.testing.assert_close(segmenter.ridges[0].XX, sums)
+    np.testing.assert_array_equal(segmenter.add([stroke(truth, 2, 3), stroke(truth, 1, 2)]), second)
+    segmenter.undo(), segmenter.undo()
+    assert not segmenter.masks.any() and not segmenter.scribbles
+    np.testing.assert_array_equal(segmenter.undo(), segmenter.masks)  # nothing left to take back
+
+
+def test_a_robot_brings_a_clip_towards_its_truth(clip, truth):
+    parts = (("st-rnn", "metric"), ("none", "matching"))
+    session = InteractiveSession(clip, InteractiveSegmenter(clip.frames, parts), Robot())
+    rows = session.run()
+    assert np.mean(rows[-1].J) > np.mean(rows[0].J) + 0.1
+
+
+def test_the_last_round_propagates_annotated_masks(features, truth):
+    segmenter = InteractiveSegmenter(features, propagated=0.9)
+    before = segmenter.add([stroke(truth, 1), stroke(truth, 2)]).copy()
+    after = segmenter.finish()
+    assert (after[0] == before[0]).all() and (after[1:] != before[1:]).any()
+    plain = InteractiveSegmenter(features)
+    kept = plain.add([stroke(truth, 1)]).copy()
+    np.testing.assert_array_equal(plain.finish(), kept)
+
+
+def test_bad_input_is_told_and_changes_nothing(features, truth):
+    segmenter = InteractiveSegmenter(features)
+    kept = segmenter.add([stroke(truth, 1)]).copy()
+    for scribbles, says in (([], "draw on frames 0 to 4"), ([Scribble(9, 1, [[0.5, 0.5]])], "draw on frames 0 to 4")):
+        with pytest.raises(ValueError, match=says):
+            segmenter.add(scribbles)
+    np.testing.assert_array_equal(segmenter.masks, kept)
+    assert len(segmenter.scribbles) == 1
+    with pytest.raises(ValueError, match="above 0"):
+        InteractiveSegmenter(features, lam=0)
+    with pytest.raises(ValueError, match="share=1.0 does not fit: take a number between 0 and 1"):
+        make_tracker("ridge", share=1.0)
+    with pytest.raises(ValueError, match="choose from none"):
+        InteractiveSegmenter(features, parts=(("lstm", "metric"),))
+
+
+def test_background_alone_makes_everything_background(features, truth):
+    assert not InteractiveSegmenter(features).add([stroke(truth, 1), Scribble(1, 0, [[0.1, 0.1]])][1:]).any()
+
+
+def test_an_object_without_a_scribble_is_nowhere(features, truth):
+    masks = InteractiveSegmenter(features).add([Scribble(0, 2, stroke(truth, 1).path)])
+    assert set(np.unique(masks)) == {0, 2}  # its class, 1, has no sample; not even at the border
+
+
+def test_an_object_that_joins_gets_a_class_of_its_own(clip, truth):
+    tracker = make_tracker("ridge", device="cpu")
+    tracker.start(clip.frames[0], np.where(truth[0] == 1, 1, 0))
+    tracker.step(clip.frames[1])
+    tracker.add(clip.frames[1], np.where(truth[1] == 2, 2, 0))
+    p = tracker.step(clip.frames[2])
+    assert p.shape == (3, *truth.shape[1:]) and torch.allclose(p.sum(0), torch.ones(()), atol=1e-5)
+    assert jaccard(truth[2] == 2, p.argmax(0).numpy() == 2) > 0.3

@@ -1,0 +1,96 @@
+"""Three worlds: creatures, where our networks learned, toys, which none of them ever saw, and real video.
+
+    python -m vosnb.studies.worlds --real ../davis16 --split report --split lookalikes_report
+
+Baselines, the matcher on both backbones with static and updated memory, with and without adapted keys (S0), and S1's
+steps, on the same clips, object 1 alone. Creatures and toys are generated; FOLDER holds clips as their owners publish
+them, and no clip of it is part of the project. A run that was stopped goes on where it was (build/studies/). Writes
+data/results/worlds.json: of each list of clips a row for each tracker, with J and its 95 % interval, and a row for each
+step from one tracker to another, with the gain, its paired interval, clips won and lost.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from vosnb.benchmark import bench
+from vosnb.paths import ROOT
+from vosnb.studies.common import gain_of, rounded, write
+
+GENERATED = {  # world: {list: (split, difficulties, clips)}
+    "creatures": {"all": ("test-large", None, 16)},
+    "toys": {
+        "twins": ("test-large", ["twins"], 20),
+        "easy": ("test-large", ["easy"], 12),
+        "moved": ("moved", None, 8),
+    },
+}
+PHOTOS = ":backbone=photos"
+BASELINES = ("still", "histogram", "nearest")
+STEPS = {  # {step: (before, after)}
+    "backbone, static memory": ("matching:memory=first", f"matching{PHOTOS}:memory=first"),
+    "backbone, updated memory": ("matching", f"matching{PHOTOS}"),
+    "S0 on creatures' backbone, static memory": ("matching:memory=first", "matching+context:memory=first"),
+    "S0 on creatures' backbone, updated memory": ("matching", "matching+context"),
+    "S0, static memory": (f"matching{PHOTOS}:memory=first", f"matching+context{PHOTOS}:memory=first"),
+    "S0, updated memory": (f"matching{PHOTOS}", f"matching+context{PHOTOS}"),
+    "training, beside nearest neighbours": ("nearest", f"matching{PHOTOS}"),
+    "S1 on creatures' backbone, base net to D alone": ("base-net", "target-model"),
+    "S1 on creatures' backbone, D alone to D and R": ("target-model", "frtm-static"),
+    "S1 on creatures' backbone, updated": ("frtm-static", "frtm"),
+    "D alone, backbone": ("target-model", f"target-model{PHOTOS}"),
+    "D alone, updated": (f"target-model{PHOTOS}", f"target-model{PHOTOS}:update_every=2"),
+}
+TRACKERS = list(dict.fromkeys([*BASELINES, *(name for step in STEPS.values() for name in step)]))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--real", help="folder of clips in DAVIS, YouTube-VOS or OVIS layout")
+    parser.add_argument("--split", action="append", help="a list of its clips; may be given several times")
+    parser.add_argument("--world", action="append", choices=[*GENERATED, "real"], help="by default all")
+    parser.add_argument("--jobs", type=int, default=1, help="processes side by side")
+    given = parser.parse_args()
+    worlds = given.world or [*GENERATED, *(["real"] if given.real else [])]
+    if "real" in worlds and not given.real:
+        parser.error("real clips lie in a folder: give it with --real.")
+    torch.set_num_threads(1)
+    rows = []
+    for world in worlds:
+        lists = GENERATED.get(world) or {split: (split, None, None) for split in given.split or ["val"]}
+        for name, (split, difficulties, clips) in lists.items():
+            results = bench(
+                TRACKERS,
+                given.real if world == "real" else world,
+                split,
+                objects="first",
+                json_path=ROOT / "build" / "studies" / f"worlds-{world}-{name}.json",
+                limit=clips,
+                difficulties=difficulties,
+                jobs=given.jobs,
+            )
+            rows += rows_of(world, name, results)
+    lists = "".join(f" --split {split}" for split in given.split or [])
+    real = f" --real {Path(given.real).name}{lists}" if given.real else ""
+    write("worlds", f"python -m vosnb.studies.worlds{real}", rows)
+
+
+def rows_of(world: str, name: str, results: dict) -> list[dict]:
+    """Rows of one list of clips: its trackers, then its steps."""
+    where, found = {"world": world, "list": name}, []
+    scores = {row["tracker"]: row for row in results["rows"] if row["difficulty"] == "all"}
+    pairs = {(p["reference"], p["tracker"]): p for p in results["pairs"] if p["difficulty"] == "all"}
+    for tracker, row in scores.items():
+        kept = {key: row[key] for key in ("clips", "J", "J_low", "J_high", "fps", "peak_memory_mb")}
+        found.append(rounded(where | {"tracker": tracker} | kept))
+    for step, (before, after) in STEPS.items():
+        pair = pairs[before, after]
+        row = where | {"step": step, "before": before, "after": after, "clips": pair["clips"]}
+        row |= {"J_before": scores[before]["J"], "J_after": scores[after]["J"]}
+        found.append(rounded(row | gain_of(pair)))
+    return found
+
+
+if __name__ == "__main__":
+    main()
