@@ -33,7 +33,10 @@ GATES = {
         [[*PYTEST, *PARALLEL, "tests", *(f"--ignore={path}" for path in APART)]],
     ),
     "in-step": ("text sources and notebooks in step", [[*PYTEST, NOTEBOOKS]]),
-    "nbval": ("every notebook against its stored outputs", [[*PYTEST, *PARALLEL, *NBVAL, "notebooks"]]),
+    "nbval": (
+        "every notebook against its stored outputs",
+        [[*PYTEST, *PARALLEL, *NBVAL, "-p", "tests.measured", "notebooks"]],
+    ),
     "editions": (
         "course within budgets; student edition, other parameters",
         [[*PYTEST, EDITIONS]],

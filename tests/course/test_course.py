@@ -517,28 +517,6 @@ def test_a_kernel_that_dies_is_said_and_what_ran_before_is_kept(root, tmp_path):
     assert first.outputs[0].text == "alive\n"
 
 
-def test_slow_lessons_are_timed_again_by_themselves_and_failed_ones_are_not(root, tmp_path, monkeypatch):
-    alone = []
-
-    def execute_all(names, folder, out, parameters, jobs, root):
-        for name in reversed(names):
-            if jobs == 1:
-                alone.append(name)
-            beside = {"00_tiny": (61.0, "ok"), "01_fast": (60.0, "ok"), "02_bad": (70.0, "cell 3 failed")}[name]
-            seconds, result = (40.0, "ok") if jobs == 1 else beside
-            yield {"lesson": name, "seconds": seconds, "result": result}
-
-    for name in ("01_fast", "02_bad"):
-        write_lesson(root, LESSON, name)
-    build.build(execute=False, root=root)
-    monkeypatch.setattr(headless, "execute_all", execute_all)
-    rows = headless.run_course(root=root, out=tmp_path, retime_above=60)
-    assert alone == ["00_tiny"]
-    assert [(row["lesson"], row["seconds"], row["result"]) for row in rows] == [
-        ("00_tiny", 40.0, "ok"), ("01_fast", 60.0, "ok"), ("02_bad", 70.0, "cell 3 failed"),
-    ]  # fmt: skip
-
-
 def test_an_unknown_parameter_is_an_error_and_nothing_runs(root, tmp_path):
     with pytest.raises(CourseError, match="00_tiny has no parameter MAX_CLIP; it has MAX_CLIPS, SEED, BREAK."):
         headless.run_course(parameters={"MAX_CLIP": 1}, root=root, out=tmp_path)

@@ -2,7 +2,6 @@
 
 import ast
 import json
-import math
 import os
 import subprocess
 import sys
@@ -32,16 +31,14 @@ def run_course(
     jobs: int = 2,
     root: Path = NOTEBOOKS,
     out: Path = ROOT / "build",
-    retime_above: float = math.inf,
 ) -> list[dict]:
     """Execute the notebooks in `root` headless through papermill, `jobs` at a time, and print a table of them.
 
     A run without other parameters is the one that the lessons' prose is written for: where a number of this run parts
     from the one that prose quotes (see `prose.py`), the lesson's result says so.
 
-    parameters: values for the `parameters` cell of every lesson. retime_above: lessons that ran well, but took more
-    seconds than this beside others, run once more, each by itself on all cores; then that run counts. Returns the rows
-    of `headless.execute_all`; `out/course.json` holds the same, `out/course/` the executed notebooks.
+    parameters: values for the `parameters` cell of every lesson. Returns the rows of `execute_all`, in the order of the
+    course; `out/course.json` holds the same, `out/course/` the executed notebooks.
     Raises `CourseError` for a lesson or a parameter that does not exist, but not for a lesson that fails.
     """
     import papermill
@@ -54,9 +51,6 @@ def run_course(
             raise CourseError(f"{name} has no parameter {', '.join(unknown)}; it has {', '.join(known)}.")
     ran = out / "course"
     rows = {row["lesson"]: row for row in execute_all(names, root, ran, parameters, jobs, root)}
-    well = [name for name in names if rows[name]["result"] == "ok"]
-    if slow := [name for name in well if rows[name]["seconds"] > retime_above]:
-        rows |= {row["lesson"]: row for row in execute_all(slow, root, ran, parameters, 1, root)}
     for name in names:
         if rows[name]["result"] == "ok" and not parameters:
             rows[name]["result"] = "; ".join(prose.parted(name, read(ran / f"{name}.ipynb"), root)) or "ok"
