@@ -215,7 +215,7 @@ TAKERS = {  # the tracker that weights are for
 @click.option("--start-from", help="Weights to begin with: a name or a file.")
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="At the start of the schedule.")
 @click.option("--same-species", type=click.FloatRange(0, 1), help="Share of clips with look-alikes; default 0.125.")
-@click.option("--backbone", type=click.Choice(["photos", "creatures"]), help="Of the matcher; default photos.")
+@click.option("--backbone", type=click.Choice(["photos", "creatures"]), help="The matcher's (default photos), or S1's.")
 @click.option("--heatmap", type=click.FloatRange(0), help="Weight of the loss on what affinity alone reads.")
 @click.option("--keys", type=click.Choice(["features", "random"]), help="How the matcher's begin on photographs.")
 @click.option("--keep-every", type=click.IntRange(1), help="Also write the weights of every n-th step.")
@@ -233,15 +233,15 @@ def train(what, seed, resume, **given):
 
     They go to build/weights/ unless --out says otherwise; `--out data/weights/NAME.safetensors` replaces shipped ones.
 
-    --start-from is for `matching`, `meta` and `e-osvos`; --backbone, --heatmap, --keys, --keep-every, --learning-rate
-    and --same-species for `matching` alone; --kernels, --aspp, --shallow for `dynamic-kernels`; --learn, --norm, --loss
-    for `meta` and `e-osvos`; --order, --tasks for `meta`, --parent-steps for `e-osvos`, which trains its parent first.
+    --start-from is for `matching`, `meta` and `e-osvos`; --backbone for `matching`, `refinement` and `base-net`;
+    --heatmap, --keys, --keep-every, --learning-rate and --same-species for `matching` alone; --kernels, --aspp,
+    --shallow for `dynamic-kernels`; --learn, --norm, --loss for `meta` and `e-osvos`; --order, --tasks for `meta`,
+    --parent-steps for `e-osvos`, which trains its parent first.
     """
     given = {name: value for name, value in given.items() if value is not None}
     owners = {"start_from": ("matching", "meta", "e-osvos"), "parent_steps": ("e-osvos",)}
-    owners |= dict.fromkeys(
-        ("backbone", "heatmap", "keys", "keep_every", "learning_rate", "same_species"), ("matching",)
-    )
+    owners |= {"backbone": ("matching", "refinement", "base-net")}
+    owners |= dict.fromkeys(("heatmap", "keys", "keep_every", "learning_rate", "same_species"), ("matching",))
     owners |= dict.fromkeys(("kernels", "aspp", "shallow"), ("dynamic-kernels",))
     owners |= dict.fromkeys(("learn", "norm", "loss"), ("meta", "e-osvos"))
     owners |= dict.fromkeys(("order", "tasks"), ("meta",))
@@ -264,7 +264,7 @@ def train(what, seed, resume, **given):
         train = partial(refinement.train, what)
     weights = train(seed=seed, resume=resume, **given)
     taker = TAKERS.get(what)
-    if what == "matching" and given.get("backbone", "photos") == "photos":
+    if given.get("backbone", "photos" if what == "matching" else "creatures") == "photos":
         taker += ":backbone=photos"
     use = (
         f"use them as {taker}:weights={weights}"

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from vosnb.efficientnet import WIDTHS, load_photographs
 from vosnb.features import load_weights
 from vosnb.methods.matching import MatchingNet, PhotographMatchingNet, affinity
-from vosnb.methods.refinement import TargetFeatures
+from vosnb.methods.refinement import RefinementNet, UntrainedTargetNet
 from vosnb.training import e_osvos, loop, matching, refinement
 
 
@@ -215,7 +215,9 @@ def test_what_goes_to_other_processes_can_be_sent_where_they_are_not_forked():
         partial(refinement.draw_clip, 0),
         partial(e_osvos.draw_clip, 0),
     ]
-    work.append(partial(refinement.score_clip, TargetFeatures(), refinement.backbone()))
+    for name, net in (("creatures", RefinementNet()), ("photos", UntrainedTargetNet())):
+        encoder = refinement.load_backbone(name)
+        work.append(partial(refinement.score_clip, net, encoder, refinement.RECIPES[name]))
     for function in work:
         pickle.loads(ForkingPickler.dumps(function))
 

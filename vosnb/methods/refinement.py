@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from vosnb.efficientnet import WIDTHS as PHOTOGRAPHS
 from vosnb.features import WIDTHS, Backbone, Whitening
 
 
@@ -187,6 +188,28 @@ class UntrainedTargetNet(nn.Module):
         return self.SCALE * (bilinear(s, size) - self.THRESHOLD)
 
 
+class PhotographRefinementNet(UntrainedTargetNet):
+    """`RefinementNet` on a backbone that learned from photographs: D's features as there, R and the mask's two
+    parameters learned. R sees the deepest map brought to one length in every cell, as the matcher does."""
+
+    def __init__(self, n: int = 32):
+        super().__init__()
+        self.refiner = Refiner(PHOTOGRAPHS[::-1], n)
+        self.scale, self.offset = nn.Parameter(torch.tensor(12.0)), nn.Parameter(torch.tensor(-6.0))
+
+    def coarse(self, s: torch.Tensor, size) -> torch.Tensor:
+        return self.scale * bilinear(s, size) + self.offset
+
+    def forward(self, maps: list[torch.Tensor], s: torch.Tensor, size) -> torch.Tensor:
+        return self.refiner(of_one_length(maps), s, size)
+
+
+def of_one_length(maps: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Maps, deepest first, of which the deepest is brought to length sqrt(C) in every cell."""
+    deepest, *others = maps
+    return [F.normalize(deepest, dim=1) * deepest.shape[1] ** 0.5, *others]
+
+
 class BaseNet(nn.Module):
     """The baseline of S1 section 4.1: D replaced by a target encoder that is trained offline, R trained for it.
 
@@ -196,9 +219,12 @@ class BaseNet(nn.Module):
 
     def __init__(self, n: int = 64):
         super().__init__()
-        self.features, self.refiner = TargetFeatures(), Refiner()
-        self.encode_target = nn.Sequential(conv3(FEATURES + 1, n), nn.ReLU(), conv3(n, n), nn.ReLU())
-        self.compare = nn.Sequential(conv3(FEATURES + n, n), nn.ReLU(), conv3(n, 1))
+        self._build(TargetFeatures(), FEATURES, Refiner(), n)
+
+    def _build(self, features: nn.Module, C: int, refiner: Refiner, n: int) -> None:
+        self.features, self.refiner = features, refiner
+        self.encode_target = nn.Sequential(conv3(C + 1, n), nn.ReLU(), conv3(n, n), nn.ReLU())
+        self.compare = nn.Sequential(conv3(C + n, n), nn.ReLU(), conv3(n, 1))
         for_relu(self)
 
     def remember(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -213,3 +239,22 @@ class BaseNet(nn.Module):
 
     def forward(self, maps: list[torch.Tensor], target: torch.Tensor, size) -> torch.Tensor:
         return self.refiner(maps, self.scores(self.features(maps), target), size)
+
+
+class PhotographBaseNet(BaseNet):
+    """The same on a backbone that learned from photographs."""
+
+    def __init__(self, n: int = 64):
+        nn.Module.__init__(self)
+        self._build(Deepest(), PHOTOGRAPHS[2], Refiner(PHOTOGRAPHS[::-1], 32), n)
+
+    def forward(self, maps: list[torch.Tensor], target: torch.Tensor, size) -> torch.Tensor:
+        return super().forward(of_one_length(maps), target, size)
+
+
+class Deepest(nn.Module):
+    """What a base net on photographs sees of a frame: the deepest map, of one length in every cell. Convolutions that
+    are trained offline need no whitening."""
+
+    def forward(self, maps: list[torch.Tensor]) -> torch.Tensor:
+        return of_one_length(maps)[0]

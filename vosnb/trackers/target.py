@@ -14,7 +14,14 @@ from vosnb.methods.augmentation import augment_first_frame
 from vosnb.methods.gauss_newton import DIRECTIONS
 from vosnb.methods.losses import soft_mask_loss
 from vosnb.methods.matching import MatchingNet, soft_aggregate
-from vosnb.methods.refinement import BaseNet, RefinementNet, UntrainedTargetNet, backbone_maps
+from vosnb.methods.refinement import (
+    BaseNet,
+    PhotographBaseNet,
+    PhotographRefinementNet,
+    RefinementNet,
+    UntrainedTargetNet,
+    backbone_maps,
+)
 from vosnb.methods.target_model import Settings, TargetModel
 from vosnb.settings import Count, Part, Positive, Seed, Share, Steps
 from vosnb.trackers.base import SHORT_SIDES, Backbone, NetworkTracker, resize
@@ -30,6 +37,9 @@ def odds_aggregate(p: torch.Tensor) -> torch.Tensor:
     return torch.softmax(with_background / (1 - with_background), dim=0)
 
 
+REFINEMENTS = {"photos": (PhotographRefinementNet, "refinement-photos"), "creatures": (RefinementNet, "refinement")}
+BASE_NETS = {"photos": (PhotographBaseNet, "base-net-photos"), "creatures": (BaseNet, "base-net")}
+
 FUSIONS = {"paper": soft_aggregate, "code": odds_aggregate}
 Fusion = Literal[*FUSIONS]
 
@@ -37,9 +47,7 @@ Fusion = Literal[*FUSIONS]
 class RefinedTracker(NetworkTracker):
     """What S1's trackers share: a frozen backbone, a network on top, first-frame samples, and fusion.
 
-
-    backbone: "creatures", the matcher's, which looks at 128 pixels, or "photos", at 240; R and the base net stand
-        on the first alone.
+    backbone: "creatures", the matcher's, which looks at 128 pixels, or "photos", at 240.
     net: what was learned offline; or weights, the name or file of them. augmented: images that frame 0 is turned into,
         itself included. fusion: of several objects, "paper" (`soft_aggregate`) or "code" (`odds_aggregate`). seed: of
         what is drawn at random. The other settings: `NetworkTracker`.
@@ -115,18 +123,18 @@ class TargetTracker(RefinedTracker):
         rate: Part = 0.2,
         first_minimum: Share = 0.0,
         net: nn.Module | None = None,
-        weights: Weights = "refinement",
+        weights: Weights | None = None,
         augmented: Count = 5,
         fusion: Fusion = "paper",
         seed: Seed = 0,
         backbone: Backbone = "creatures",
         **network,
     ):
-        if backbone == "photos" and net is None:
-            if refine:
-                raise ValueError("there is no R on photographs: take refine=false (D alone), or backbone=creatures.")
+        if net is None and backbone == "photos" and not refine:
             net = UntrainedTargetNet()
-        net = load_weights(RefinementNet(), weights) if net is None else net
+        elif net is None:
+            kind, name = REFINEMENTS[backbone]
+            net = load_weights(kind(), weights or name)
         super().__init__(net, augmented, fusion, seed, backbone, **network)
         self.refine, self.update_every, self.remember = refine, update_every, remember
         self.settings = Settings(
@@ -223,14 +231,16 @@ class BaseNetTracker(RefinedTracker):
         learning_rate: Positive = 1e-3,
         batch: Count = 4,
         net: nn.Module | None = None,
-        weights: Weights = "base-net",
+        weights: Weights | None = None,
         augmented: Count = 5,
         fusion: Fusion = "paper",
         seed: Seed = 0,
-        backbone: Literal["creatures"] = "creatures",
+        backbone: Backbone = "creatures",
         **network,
     ):
-        net = load_weights(BaseNet(), weights) if net is None else net
+        if net is None:
+            kind, name = BASE_NETS[backbone]
+            net = load_weights(kind(), weights or name)
         super().__init__(net, augmented, fusion, seed, backbone, **network)
         self.finetune, self.learning_rate, self.batch = finetune, learning_rate, batch
 

@@ -1,55 +1,87 @@
-"""How `frtm.safetensors` and `base-net.safetensors` are made: `vosnb train refinement`, `vosnb train base-net`.
+"""How S1's offline networks are made: `vosnb train refinement`, `vosnb train base-net`, each for two backbones.
 
-Generated clips are drawn once; the backbone is that of the matcher, frozen. S1 section 3.3: a target model is learned
-on the reference frame alone, and then R on other frames of the clip, with what it says there. The target models do not
-depend on R, so that they are learned once, and their scores kept (build/training/refinement-clips.npz).
+Generated clips are drawn once; the backbone is frozen: the matcher's on creatures, or the one that learned from
+photographs, which sees larger frames. S1 section 3.3: a target model is learned on the reference frame alone, and then
+R on other frames of the clip, with what it says there. The target models do not depend on R, so that they are learned
+once, and their scores kept (build/training/refinement-BACKBONE.npz).
 
 Both networks see the same clips, frames and steps, with the same loss (cross-entropy, as in the paper, and half a soft
 IoU, as for the matcher), so that table 1 compares methods and not trainings.
 """
 
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
+from torch import nn
 from tqdm import tqdm
 
 from vosnb import creatures
-from vosnb.features import Backbone, Device, load_weights, save_weights, to_image
+from vosnb.efficientnet import load_photographs
+from vosnb.features import Device, load_weights, save_weights, to_image
 from vosnb.methods.augmentation import augment_first_frame
 from vosnb.methods.losses import soft_mask_loss
 from vosnb.methods.matching import MatchingNet
-from vosnb.methods.refinement import BaseNet, RefinementNet, TargetFeatures, backbone_maps
+from vosnb.methods.refinement import (
+    BaseNet,
+    PhotographBaseNet,
+    PhotographRefinementNet,
+    RefinementNet,
+    UntrainedTargetNet,
+    backbone_maps,
+)
 from vosnb.methods.target_model import Settings, TargetModel
 from vosnb.settings import Count, Seed, checked
 from vosnb.training.loop import begin, descend, fit, kept, prepare
 
-SIZE = 128
-CLIPS = 500
 FRAMES, DRAWN = 24, 8  # a clip has 24 frames, of which eight are drawn; the first of these is the reference
 OBJECTS = 2  # of each clip
-TARGET = Settings(hidden=32, iterations=(5, 10, 10, 10), regularisation=(100.0, 100.0), squared=False)
-AUGMENTED = 8  # images that a target model is learned on
 LEARNING_RATE, LATER = 1e-3, 1e-4  # the second for the last third of the steps (S1: 120 and 60 epochs)
 WHITENED_ON = 100  # clips
 
 
-def backbone(device="cpu") -> Backbone:
-    """The matcher's query encoder, frozen."""
+class Recipe(NamedTuple):
+    """What differs between the two backbones.
+
+    side: of the square frames, in pixels. clips: how many. target, augmented: settings of the target models, and the
+    images that each is learned on. networks: R's and the base net's, by what `train` calls them.
+    """
+
+    side: int
+    clips: int
+    target: Settings
+    augmented: int
+    networks: dict[str, type[nn.Module]]
+
+
+IN_CREATURES = Settings(hidden=32, iterations=(5, 10, 10, 10), regularisation=(100.0, 100.0), squared=False)
+IN_PHOTOS = replace(IN_CREATURES, regularisation=(30.0, 30.0))
+RECIPES = {
+    "creatures": Recipe(128, 500, IN_CREATURES, 8, {"refinement": RefinementNet, "base-net": BaseNet}),
+    "photos": Recipe(208, 300, IN_PHOTOS, 5, {"refinement": PhotographRefinementNet, "base-net": PhotographBaseNet}),
+}
+
+
+def load_backbone(name: str = "creatures", device="cpu") -> Callable[[torch.Tensor], tuple]:
+    """A frozen backbone: the matcher's query encoder, or the one that learned from photographs."""
+    if name == "photos":
+        return load_photographs(device).maps
     return load_weights(MatchingNet(), "matching").query_encoder.requires_grad_(False).to(device)
 
 
-def draw_clip(seed: int, n: int, **knobs) -> tuple[np.ndarray, np.ndarray]:
-    """Clip n: frames (8, H, W, 3) uint8 and the masks of two objects (8, 2, H, W) bool, forwards or backwards.
+def draw_clip(seed: int, n: int, side: int = 128, **knobs) -> tuple[np.ndarray, np.ndarray]:
+    """Clip n: square frames (8, H, W, 3) uint8 and the masks of two objects (8, 2, H, W) bool, forwards or backwards.
 
     knobs: fields of `creatures.Knobs` to turn in the training mixture.
     """
     r = np.random.default_rng([seed, 2, n])
     times = sorted(r.choice(FRAMES, DRAWN, replace=False).tolist())
-    clip = creatures.generate(int(r.integers(2**31)), "train", "train", (SIZE, SIZE), FRAMES, times=times, **knobs)
+    clip = creatures.generate(int(r.integers(2**31)), "train", "train", (side, side), FRAMES, times=times, **knobs)
     frames, masks = np.stack(list(clip.frames)), np.stack(list(clip.masks))
     if r.random() < 0.3:
         frames, masks = frames[::-1], masks[::-1]
@@ -67,39 +99,47 @@ def draw_clips(seed: int, count: int, workers: int = 2, **knobs) -> tuple[np.nda
     return frames, masks
 
 
-def score_clip(features: TargetFeatures, encoder: Backbone, frames, masks, seed: int):
-    """What target models learned on frame 0 say of all frames: (8, 2, h, w) float16."""
-    x, scores = features(backbone_maps(encoder, to_image(frames, "cpu"))), []
+def score_clip(net: RefinementNet | UntrainedTargetNet, encoder, recipe: Recipe, frames, masks, seed: int):
+    """What target models learned on frame 0 say of all frames: (8, 2, h, w) float16. net: makes features for them."""
+    maps, scores = backbone_maps(encoder, to_image(frames, "cpu")), []
     for k in range(masks.shape[1]):
-        if masks[0, k].any():
-            images, labels = augment_first_frame(frames[0], masks[0, k], AUGMENTED, seed)
-            D = TargetModel(TARGET)
-            seen = features(backbone_maps(encoder, to_image(images, "cpu")))
-            D.start(seen, torch.from_numpy(labels)[:, None].float())
-            scores.append(D.scores(x)[:, 0])
-        else:
-            scores.append(torch.zeros(x.shape[0], *x.shape[-2:]))
+        if not masks[0, k].any():
+            scores.append(torch.zeros(len(frames), *maps[0].shape[-2:]))
+            continue
+        images, labels = augment_first_frame(frames[0], masks[0, k], recipe.augmented, seed)
+        first = backbone_maps(encoder, to_image(images, "cpu"))
+        if isinstance(net, UntrainedTargetNet):
+            net.begin(first)
+        D = TargetModel(recipe.target)
+        D.start(net.features(first), torch.from_numpy(labels)[:, None].float())
+        scores.append(D.scores(net.features(maps))[:, 0])
     return torch.stack(scores, 1).half().numpy()
 
 
-def clips(seed: int, count: int, workers: int = 2) -> dict[str, np.ndarray]:
-    """Frames (n, 8, H, W, 3), masks (n, 8, 2, H, W), scores (n, 8, 2, h, w), and the whitening's mean and matrix.
+def clips(seed: int, count: int, backbone: str = "creatures", workers: int = 2) -> dict[str, np.ndarray]:
+    """Frames (n, 8, H, W, 3), masks (n, 8, 2, H, W), scores (n, 8, 2, h, w); on creatures also the whitening's mean and
+    matrix, which on photographs is each clip's own.
 
     Kept in build/training/, and made anew when anything that they depend on has changed.
     """
+    recipe = RECIPES[backbone]
 
     def draw() -> dict[str, np.ndarray]:
-        frames, masks = draw_clips(seed, count, workers)
-        encoder, features = backbone(), TargetFeatures()
-        cells = [features.together(backbone_maps(encoder, to_image(f, "cpu"))) for f in frames[:WHITENED_ON, :2]]
-        features.whiten.fit(torch.cat(cells).movedim(1, -1).flatten(0, -2))
-        score = partial(score_clip, features, encoder)
+        frames, masks = draw_clips(seed, count, workers, side=recipe.side)
+        encoder, found = load_backbone(backbone), {"frames": frames, "masks": masks}
+        net = RefinementNet() if backbone == "creatures" else UntrainedTargetNet()
+        if backbone == "creatures":
+            see, whiten = net.features.together, net.features.whiten
+            cells = [see(backbone_maps(encoder, to_image(f, "cpu"))) for f in frames[:WHITENED_ON, :2]]
+            whiten.fit(torch.cat(cells).movedim(1, -1).flatten(0, -2))
+            found |= {"mean": whiten.mean.numpy(), "matrix": whiten.matrix.numpy()}
+        score = partial(score_clip, net, encoder, recipe)
         with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             scores = np.stack(list(tqdm(pool.map(score, frames, masks, range(count)), "target models", total=count)))
-        found = {"frames": frames, "masks": masks, "scores": scores}
-        return found | {"mean": features.whiten.mean.numpy(), "matrix": features.whiten.matrix.numpy()}
+        return found | {"scores": scores}
 
-    return kept("refinement-clips", draw, key=repr((seed, count, SIZE, TARGET, AUGMENTED)))
+    kind = (recipe.side, recipe.target, recipe.augmented)
+    return kept(f"refinement-{backbone}", draw, key=repr((seed, count, *kind)))
 
 
 def batch_of(found: dict[str, np.ndarray], seed: int, step: int, batch: int):
@@ -119,7 +159,7 @@ def batch_of(found: dict[str, np.ndarray], seed: int, step: int, batch: int):
     return parts
 
 
-def sample_loss(net: RefinementNet | BaseNet, encoder: Backbone, first, first_mask, frame, mask, scores, device):
+def sample_loss(net: nn.Module, encoder, first, first_mask, frame, mask, scores, device):
     """The loss of a batch, as `batch_of` gives it. D only has two parameters, which are learned beside R's."""
     maps = backbone_maps(encoder, to_image(frame, device))
     truth, size = torch.from_numpy(mask)[:, None].float().to(device), mask.shape[-2:]
@@ -131,9 +171,6 @@ def sample_loss(net: RefinementNet | BaseNet, encoder: Backbone, first, first_ma
     return soft_mask_loss(net(maps, s, size), truth) + soft_mask_loss(net.coarse(s, size), truth)
 
 
-NETWORKS = {"refinement": RefinementNet, "base-net": BaseNet}
-
-
 @checked
 def train(
     what: Literal["refinement", "base-net"] = "refinement",
@@ -143,18 +180,20 @@ def train(
     out: str | Path | None = None,
     resume: bool = False,
     device: Device = None,
-    count: Count = CLIPS,
+    count: Count | None = None,
+    backbone: Literal[*RECIPES] = "creatures",
 ) -> Path:
     """Train "refinement" or "base-net" and write its weights; under half an hour on two cores by default.
 
     count: of clips. Raises FileNotFoundError when there is nothing to resume.
     """
-    out = begin(what, out, resume)
-    device = prepare(seed, device)
-    found = clips(seed, count)
-    net, encoder = NETWORKS[what]().to(device), backbone(device)
-    net.features.whiten.mean.copy_(torch.from_numpy(found["mean"]))
-    net.features.whiten.matrix.copy_(torch.from_numpy(found["matrix"]))
+    out = begin(what if backbone == "creatures" else f"{what}-{backbone}", out, resume)
+    device, recipe = prepare(seed, device), RECIPES[backbone]
+    found = clips(seed, count or recipe.clips, backbone)
+    net, encoder = recipe.networks[what]().to(device), load_backbone(backbone, device)
+    if backbone == "creatures":
+        net.features.whiten.mean.copy_(torch.from_numpy(found["mean"]))
+        net.features.whiten.matrix.copy_(torch.from_numpy(found["matrix"]))
     optimizer = torch.optim.Adam(net.parameters(), LEARNING_RATE, weight_decay=1e-5, amsgrad=True)
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [2 * steps // 3], LATER / LEARNING_RATE)
 
