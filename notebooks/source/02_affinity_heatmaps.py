@@ -674,11 +674,12 @@ show.forest(
 #
 # **Memory.** It lowers the share stolen by little on toys ({{toys_stolen_updated:+.3f}}) and by more on creatures
 # ({{creatures_stolen_updated:+.3f}}); both are clear of zero. J rises by {{toys_J_updated:.2f}} and
-# {{creatures_J_updated:.2f}}; with eight scenes these intervals still touch zero. On the twenty twins of the
-# scoreboard the same step takes the mean J from {{twins_static:.2f}} to {{twins:.2f}}. So memory helps, on average
-# and not on every clip. The kangaroos and the fish, the first and the third of the stored twins, are not among these
-# twenty. We chose them after seeing that memory helps the one and ruins the other: they show what can happen, and not
-# how often.
+# {{creatures_J_updated:.2f}}; with eight scenes these intervals still touch zero. On the twenty twins of the scoreboard
+# the same step takes the mean J from {{twins_static:.2f}} to {{twins:.2f}}. There the interval of the gain,
+# {{memory_low:.2f}} to {{memory_high:.2f}}, is just clear of zero, and {{memory_won}} clips win. So memory helps, on
+# average and not on every clip. The kangaroos and the fish, the first and the third of the stored twins, are not among
+# these twenty. We chose them after seeing that memory helps the one and ruins the other: they show what can happen, and
+# not how often.
 #
 # **Real video.** On twelve clips of DAVIS 2016 `matching` has {{real:.2f}}; on ten composites, into which a copy of
 # the clip's own object from another moment was pasted, {{pasted:.2f}} ({{pasted_static:.2f}} with the static memory).
@@ -759,6 +760,8 @@ J_of = {(row["list"], row["tracker"]): row["J"] for row in worlds if "tracker" i
 matcher = "matching:backbone=photos"
 easy, twins = J_of["easy", matcher], J_of["twins", matcher]
 numbers(easy=easy, twins=twins, lost=easy - twins, twins_static=J_of["twins", f"{matcher}:memory=first"])
+(memory,) = (row for row in worlds if (row["list"], row.get("step")) == ("twins", "updated memory"))
+numbers(memory_low=memory["low"], memory_high=memory["high"], memory_won=memory["won"])
 pasted = J_of["lookalikes_report", matcher], J_of["lookalikes_report", f"{matcher}:memory=first"]
 numbers(real=J_of["report", matcher], pasted=pasted[0], pasted_static=pasted[1])
 
