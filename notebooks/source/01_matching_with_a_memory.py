@@ -553,7 +553,7 @@ show.forest(
 # gains {{toys_gain:+.2f}} on {{toys_clips}} clips of toy twins; the interval, {{toys_low:+.2f}} to {{toys_high:+.2f}},
 # is just clear of zero, and it wins on {{toys_won}} clips and loses on {{toys_lost}}. On {{real_clips}} real clips it
 # gains {{real_gain:+.2f}} ({{real_low:+.2f}} to {{real_high:+.2f}}), which cannot be told from zero, and on
-# {{easy_clips}} of easy toys {{easy_gain:+.2f}} ({{easy_low:+.2f}} to {{easy_high:+.2f}}).
+# {{easy_clips}} clips of easy toys it changes by {{easy_gain:+.2f}} ({{easy_low:+.2f}} to {{easy_high:+.2f}}).
 #
 # A memory of one's own answers cuts both ways. Here are fish, the third of the stored twins, taken because memory does
 # harm there. The target is the one that is outlined. (`make_tracker` makes a tracker by its name; `matcher` is the
@@ -641,8 +641,9 @@ Sliders(picture_of(pair, scene, slid, through), window=(0, WIDER, WIDER))
 # %% [markdown]
 # In this one frame, chosen because it shows a fall, J where both windows see falls from {{old_here:.2f ± 0.03}} to
 # {{old_there:.2f ± 0.03}} for the old matcher, from {{new_here:.2f ± 0.03}} to {{new_there:.2f ± 0.03}} for the new
-# one. Some of it is a look-alike that comes in on the right. So here are whole clips, with windows moved apart by 48
-# pixels, and nearest neighbours as a control.
+# one. (The look-alike that comes in on the right, which both take, does not count: memory's window never saw it.) One
+# frame cannot tell a habit from an accident, so here are whole clips, with windows moved apart by 48 pixels, and
+# nearest neighbours as a control.
 
 # %% tags=["ask"]
 guess_place = predict(
