@@ -264,7 +264,7 @@ my_read = chosen(exercises.read, read)
 # Now a whole tracker, with `features` for keys and labels for values. Three choices make it good:
 #
 # - Each cell asks only its `neighbours=20` best matches, so that a thousand poor ones cannot outvote them.
-# - Memory is frame 0 *and* the `last=3` answers: things turn and bend, and yesterday's look is nearer than frame 0's.
+# - Memory is frame 0 *and* the `last=3` answers: things turn and bend, and the latest look is nearer than frame 0's.
 # - An answer is remembered as probabilities, not as a decision. Doubt stays doubt.
 #
 # Two helpers are given. `to_cells(mask, grid)` makes of an index mask labels $(K+1, N)$, background first.

@@ -372,7 +372,7 @@ heat_film(
 )
 
 # %% [markdown]
-# In frame 0 {{stolen0:.0%}} of the heat is stolen, although picture and mask are the very ones in memory. One frame
+# In frame 0, {{stolen0:.0%}} of the heat is stolen, although picture and mask are the very ones in memory. One frame
 # later it is {{stolen1:.0%}}, in the last one {{stolen_late:.0%}}; the right kangaroo keeps {{kept_late:.0%}}, and
 # the rest lies on ground along borders. Look at the film again: the outline comes only where there is heat, though
 # not wherever there is some. The kangaroo at the top right is warm most of the time and hardly painted, since the
@@ -510,7 +510,7 @@ heat_film(
 )
 
 # %% [markdown]
-# Already in frame 1 {{fish_stolen1:.0%}} is stolen, and the outline keeps a rim of the target only: J is
+# In frame 1, {{fish_stolen1:.0%}} of the heat is stolen already, and the outline keeps a rim of the target only: J is
 # {{fish_J1:.2f}}. That answer goes into memory as if it were true. Most of the target is now remembered as
 # *background*, so in the next frame it finds background in itself, and after a few frames nothing is outlined at all.
 # J over the clip, of which we play every second frame, is {{fish_J:.2f}}, and of what heat is left
@@ -631,8 +631,8 @@ guess_sharp.reveal(
 )
 
 # %% [markdown]
-# At sharpness 1 {{sharp1:.0%}} is stolen, at 4 {{sharp4:.0%}}: hardly anything changes, and at 16 it is still
-# {{sharp16:.0%}}. Only when you make it blunt, at 1/32, does the picture change: then {{blunt_ground:.0%}} of the
+# At sharpness 1, {{sharp1:.0%}} of the heat is stolen. At 4 it is {{sharp4:.0%}}, which is hardly a change, and at 16
+# still {{sharp16:.0%}}. Only when you make it blunt does the picture change: at 1/32, {{blunt_ground:.0%}} of the
 # heat lies on the ground. The network is sharp already: a cell on another kangaroo reads from {{cells_read:.1f}}
 # cells on average, so there was little left to sharpen, and what it reads from is often the wrong animal. Two other
 # ways are open. One is a second cue, such as *where* the target was a moment ago. The other is keys that tell these
@@ -676,10 +676,10 @@ show.forest(
 # ({{creatures_stolen_updated:+.3f}}); both are clear of zero. J rises by {{toys_J_updated:.2f}} and
 # {{creatures_J_updated:.2f}}; with eight scenes these intervals still touch zero. On the twenty twins of the scoreboard
 # the same step takes the mean J from {{twins_static:.2f}} to {{twins:.2f}}. There the interval of the gain,
-# {{memory_low:.2f}} to {{memory_high:.2f}}, is just clear of zero, and {{memory_won}} clips win. So memory helps, on
-# average and not on every clip. The kangaroos and the fish, the first and the third of the stored twins, are not among
-# these twenty. We chose them after seeing that memory helps the one and ruins the other: they show what can happen, and
-# not how often.
+# {{memory_low:.2f}} to {{memory_high:.2f}}, is just clear of zero, and {{memory_won}} of the clips win. So memory
+# helps, on average and not on every clip. The kangaroos and the fish, the first and the third of the stored twins, are
+# not among these twenty. We chose them after seeing that memory helps the one and ruins the other: they show what can
+# happen, and not how often.
 #
 # **Real video.** On twelve clips of DAVIS 2016 `matching` has {{real:.2f}}; on ten composites, into which a copy of
 # the clip's own object from another moment was pasted, {{pasted:.2f}} ({{pasted_static:.2f}} with the static memory).
