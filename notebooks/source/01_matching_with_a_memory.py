@@ -336,9 +336,10 @@ show.film(
 # of its features, in the memory together with a few features of the mask. A small encoder looks at image *and* mask,
 # and makes the memory's **values**, {{value_dim}} numbers and the label itself. A **decoder** draws the mask, and looks
 # at finer maps of the query frame on the way (*skips*, at stride 4 and 2), which know where edges are. The parts stand
-# in `vosnb/methods/matching.py`, together they are `PhotographMatchingNet`; here is how they are used. `my_read` is
-# your `read` if it passed its check. `of_object(k, t)` is the mask of kangaroo `k` in frame `t`, as a tensor; memory is
-# also told the mask of all *other* objects that are followed, and here there are none, hence the zeros.
+# in `vosnb/methods/matching.py`, together they are `PhotographMatchingNet`, and `load_weights` brings what was learned.
+# Here is how they are used. `my_read` is your `read` if it passed its check. `of_object(k, t)` is the mask of kangaroo
+# `k` in frame `t`, as a tensor; memory is also told the mask of all *other* objects that are followed, and here there
+# are none, hence the zeros.
 
 # %%
 net = load_weights(PhotographMatchingNet(), "matching-photos").to(dev or "cpu").requires_grad_(False)
@@ -352,11 +353,12 @@ probability = torch.sigmoid(net.decode(query, what_is_read[None]))[0, 0]
 print(f"keys of {d} numbers, values of {len(V_R[0])}; the decoder gets {len(V_Q)} + {len(what_is_read)} for each cell")
 
 # %% [markdown]
-# `net.decode` is worth reading. One channel of what is read, the last, is the label that affinity alone copies: $h$,
-# as nearest neighbours would have it. The decoder only says what to *change* about it. `double` makes a map twice as
-# high and wide, so three of them bring $h$ from cells of 8 x 8 to pixels; `at4` and `at2` are the skips. The **logit**
-# $\ln \frac{p}{1-p}$ undoes a sigmoid: on its scale the correction can simply be added, and the sigmoid of the sum is a
-# probability again (0.01 and 0.98 keep it from becoming infinite where $h$ is 0 or 1).
+# `net.decode` is worth reading. One channel of what is read, the last, is the label that affinity alone copies: $h$, as
+# nearest neighbours would have it. The decoder only says what to *change* about it. `double` makes a map twice as high
+# and wide, so three of them bring $h$ from cells of 8 x 8 to pixels; `at4` and `at2`, of the `Query` that
+# `encode_query` returned, are the skips. The **logit** $\ln \frac{p}{1-p}$ undoes a sigmoid: on its scale the
+# correction can simply be added, and the sigmoid of the sum is a probability again (0.01 and 0.98 keep it from becoming
+# infinite where $h$ is 0 or 1).
 
 
 # %% tags=["package"]
