@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import contextmanager
 
 import nbformat
 import pytest
@@ -42,16 +43,23 @@ def browser():
         chromium.close()
 
 
-@pytest.fixture
-def page(browser):
-    """A fresh page; the test fails if anything on it threw an error."""
-    page = browser.new_page(viewport={"width": 1000, "height": 900})
+@contextmanager
+def fresh_page(browser, **options):
+    """A fresh page; an AssertionError at its end if anything on it threw an error."""
+    page = browser.new_page(**{"viewport": {"width": 1000, "height": 900}} | options)
     page.set_default_timeout(90_000)  # a machine that also trains a network is slow to start a kernel
     errors = []
     page.on("pageerror", lambda error: errors.append(error.stack or str(error)))  # the stack says whose error it is
     yield page
     page.close()
     assert not errors, "\n".join(errors)
+
+
+@pytest.fixture
+def page(browser):
+    """A fresh page; the test fails if anything on it threw an error."""
+    with fresh_page(browser) as page:
+        yield page
 
 
 class Lab:
@@ -70,19 +78,26 @@ class Lab:
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
         notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
         nbformat.write(notebook, self.root / name)
+        self.visit(page, name)
+        self.run_all(page)
+
+    def visit(self, page, name: str):
+        """Open a notebook of the root folder in `page`, and wait until it and its kernel are ready."""
         page.goto(f"{self.url}/lab/tree/{name}?token=t&reset")
         page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
         page.evaluate(
             """async () => {
-                const app = window.jupyterapp;
-                await app.restored;
-                const panel = app.shell.currentWidget;
+                await window.jupyterapp.restored;
+                const panel = window.jupyterapp.shell.currentWidget;
                 await panel.context.ready;
                 await panel.sessionContext.ready;
                 await panel.sessionContext.session.kernel.info;
-                app.commands.execute("notebook:run-all-cells");
             }"""
         )
+
+    def run_all(self, page):
+        """Start to run all cells of the notebook."""
+        page.evaluate("void window.jupyterapp.commands.execute('notebook:run-all-cells')")
 
     def evaluate(self, name: str, expression: str):
         """The value of a Python expression in the notebook's kernel."""
