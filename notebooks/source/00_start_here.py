@@ -131,9 +131,9 @@ show.film(
 # film do not exist, so nothing can be scored.
 #
 # ## Now yours
-# Choose a short video, or several pictures of one scene that you took one after the other with your webcam or phone
-# (they are the frames, in the order of their names). Then draw a box around something, correct with a click where the
-# line is wrong, and press **Follow**. The files go to the kernel
+# Choose a short video, or several pictures of one scene that you took one after the other (they are the frames, in the
+# order of their names), or press **Use the webcam**, which takes twenty pictures in two seconds. Then draw
+# a box around something, correct with a click where the line is wrong, and press **Follow**. The files go to the kernel
 # of this notebook and nowhere else.
 
 # %% tags=["plot"]

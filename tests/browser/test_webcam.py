@@ -1,4 +1,4 @@
-"""The webcam button in plain Chromium, whose own stand-in for a camera shows a moving disc: pictures, refusals, keys."""
+"""The webcam button in plain Chromium, whose stand-in for a camera shows a moving disc: pictures, refusals, keys."""
 
 import base64
 from contextlib import ExitStack
