@@ -26,6 +26,14 @@ FLAGS = [
 ]
 
 
+LONGEST = ("test_lesson_00.py", "test_lesson_in_lab.py", "test_jupyterlab.py", "test_dark.py", "test_strokes.py")
+
+
+def pytest_collection_modifyitems(items):
+    """The files that take longest come first: two workers share the files, and shall end together."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
 def missing(what: str):
     """Skip, or fail where CI is set: there, a browser that is missing must not pass unnoticed."""
     message = (

@@ -2,6 +2,7 @@
 
 import base64
 
+import cv2
 import numpy as np
 import pytest
 from contrast import faint, luminance, pixels, ratio
@@ -61,3 +62,22 @@ def faults(figure) -> list[str]:
     found = [] if ground == DARK else [f"has the ground {ground}"]
     found += [f"has ink of {ink:.2f} : 1"] if ink < INK else []
     return found + ([f"is pale on {pale:.0%} of it"] if pale > SLAB else [])
+
+
+def test_faint_text_a_wrong_ground_and_a_slab_would_be_found(page):
+    def figure(ink, ground):
+        image = np.full((60, 90, 4), ground, np.uint8)
+        image[20:30, 20:60] = ink
+        png = base64.b64encode(cv2.imencode(".png", image)[1].tobytes()).decode()
+        return f'<img src="data:image/png;base64,{png}">'
+
+    clear, grey, white = (0, 0, 0, 0), (121, 121, 121, 255), (255, 255, 255, 255)
+    good, black, slab = figure(grey, clear), figure((0, 0, 0, 255), clear), figure(grey, white)
+    half = '<p style="color: white; opacity: 0.3">half</p>'
+    page.set_content(
+        f'<body style="background: rgb{DARK}; color: #eee"><p>legible</p><p style="color: #666">grey</p>{half}'
+        f'<p style="background: #ffffff80">on a veil</p><b style="color: #2e8b57">✓</b>{good}{black}{slab}</body>'
+    )
+    pictures = [faults(image) for image in page.locator("img").all()]
+    assert pictures == [[], ["has ink of 1.11 : 1"], ["has the ground (255, 255, 255)", "is pale on 93% of it"]]
+    assert [text.split("'")[1] for text in faint(page.locator("body"))] == ["grey", "half", "on a veil"]

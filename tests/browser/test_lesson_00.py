@@ -23,8 +23,8 @@ VIEW = "application/vnd.jupyter.widget-view+json"
 # Of each output in a cell: what it is, its text, and whether anything of it can be seen.
 OUTPUTS = """(cell) => {
     const { content } = window.jupyterapp.shell.currentWidget;
-    const { model } = content.widgets.find((widget) => widget.node === cell);
-    const nodes = [...cell.querySelectorAll(".jp-OutputArea-output")];
+    const { model, outputArea } = content.widgets.find((widget) => widget.node === cell);
+    const nodes = outputArea.widgets.map((widget) => widget.node);
     const seen = (node) => {
         const { width, height } = node.getBoundingClientRect();
         return width > 4 && height > 4 && (node.tagName !== "IMG" || node.naturalWidth > 0);
@@ -83,12 +83,13 @@ def test_the_first_screen_shows_a_film_before_anything_has_run(lesson):
     while moved < 0.01 and time.monotonic() < end:
         moved = np.mean(np.abs(pixels(page.screenshot(clip=visible)) - first).max(-1) > 40)
     assert moved >= 0.01, "the film stands still"
-    assert set(page.locator(".jp-CodeCell .jp-InputPrompt").all_inner_texts()) == {"[ ]:"}
+    counts = "window.jupyterapp.shell.currentWidget.content.widgets.map(({ model }) => model.executionCount ?? null)"
+    assert set(page.evaluate(counts)) == {None}
 
 
-def test_run_all_leaves_nothing_empty_and_no_error(ran, server):
-    page = ran
-    widgets = 0
+def faults(page, server) -> tuple[list[str], int]:
+    """Outputs of the open notebook that show nothing, an error, or not the widget that they are; number of widgets."""
+    found, widgets = [], 0
     for number, cell in enumerate(server.cells(page)):
         if "jp-CodeCell" not in cell.get_attribute("class"):
             continue
@@ -96,17 +97,24 @@ def test_run_all_leaves_nothing_empty_and_no_error(ran, server):
         for output in cell.evaluate(OUTPUTS):
             if output["kind"] == "display_data" and not output["kinds"]:
                 continue  # a progress bar that is done
-            assert output["kind"] != "error" and "Error displaying widget" not in output["text"], (number, output)
-            assert output["seen"], (number, output)
-            assert output["alive"] == (VIEW in output["kinds"]), (number, output)
+            dead = output["alive"] != (VIEW in output["kinds"]) or "Error displaying widget" in output["text"]
+            for fault in ["error"] * (output["kind"] == "error") + ["empty"] * (not output["seen"]) + ["dead"] * dead:
+                found.append(f"cell {number}: {fault}: {output}")
             widgets += output["alive"]
+    return found, widgets
+
+
+def test_run_all_leaves_nothing_empty_and_no_error(ran, server):
+    found, widgets = faults(ran, server)
+    assert not found, "\n".join(found)
     assert widgets >= 6  # predictions, estimates, the clip of one's own, sliders
 
 
 def test_what_a_student_reads_after_run_all_is_legible_in_both_themes(ran, server):
     for theme in ("JupyterLab Dark", "JupyterLab Light"):
         server.theme(ran, theme)
-        pale = [text for cell in server.cells(ran) for text in faint(cell.locator(".jp-OutputArea").first)]
+        outputs = (o for cell in server.cells(ran) for o in cell.locator(".jp-OutputArea-output").all())
+        pale = [text for output in outputs for text in faint(output)]
         assert not pale, f"{theme}:\n" + "\n".join(pale)
 
 
@@ -166,3 +174,13 @@ def test_the_webcams_pictures_become_the_clip(ran, own, server):
         f"[abs(f.astype(int) - {OWN}.clip.frames[0]).max().item() for f in {OWN}.clip.frames[1:]]]",
     )
     assert sizes == [[240, 320, 3]] * 20 and np.median(moved) > 50
+
+
+def test_an_empty_widget_a_dead_one_and_an_error_would_be_found(page, lab):
+    dead = f"display({{'{VIEW}': {{'model_id': 'none', 'version_major': 2, 'version_minor': 0}}}}, raw=True)"
+    cells = "ipywidgets.HTML('all')", "ipywidgets.VBox([ipywidgets.HTML()])", dead, "1 / 0"
+    lab.open(page, "faults.ipynb", "import ipywidgets", *cells)
+    page.wait_for_selector(".jp-OutputArea-output >> text=ZeroDivisionError >> nth=0")
+    found, widgets = faults(page, lab)
+    assert [fault.split(": ")[:2] for fault in found] == [["cell 2", "empty"], ["cell 3", "dead"], ["cell 4", "error"]]
+    assert widgets == 2
