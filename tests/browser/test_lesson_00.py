@@ -24,7 +24,7 @@ VIEW = "application/vnd.jupyter.widget-view+json"
 OUTPUTS = """(cell) => {
     const { content } = window.jupyterapp.shell.currentWidget;
     const { model, outputArea } = content.widgets.find((widget) => widget.node === cell);
-    const nodes = outputArea.widgets.map((widget) => widget.node);
+    const nodes = outputArea.widgets.map(({ node }) => node.querySelector(".jp-OutputArea-output") ?? node);
     const seen = (node) => {
         const { width, height } = node.getBoundingClientRect();
         return width > 4 && height > 4 && (node.tagName !== "IMG" || node.naturalWidth > 0);
