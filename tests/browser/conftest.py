@@ -134,9 +134,10 @@ class Lab:
         self.visit(page, name)
         self.run_all(page)
 
-    def write(self, name: str, *cells: str):
-        """Write a notebook with these code cells."""
-        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
+    def write(self, name: str, *cells):
+        """Write a notebook with these code cells, each a text or a whole cell."""
+        cells = [nbformat.v4.new_code_cell(cell) if isinstance(cell, str) else cell for cell in cells]
+        notebook = nbformat.v4.new_notebook(cells=cells)
         notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
         nbformat.write(notebook, self.root / name)
 
@@ -175,8 +176,9 @@ class Lab:
         page.wait_for_selector(f'body[data-jp-theme-name="{name}"]', state="attached")
 
     def cells(self, page):
-        """The cells of the notebook, each scrolled into view: those out of sight are not drawn."""
-        for number in range(page.evaluate("window.jupyterapp.shell.currentWidget.content.widgets.length")):
+        """The code cells of the notebook, each scrolled into view: those out of sight are not drawn."""
+        kinds = page.evaluate("window.jupyterapp.shell.currentWidget.content.widgets.map(({ model }) => model.type)")
+        for number in (i for i, kind in enumerate(kinds) if kind == "code"):
             page.evaluate("number => window.jupyterapp.shell.currentWidget.content.scrollToItem(number)", number)
             yield page.locator(f'.jp-Notebook .jp-Cell[data-windowed-list-index="{number}"]')
 

@@ -112,7 +112,7 @@ def test_saved_picture_stands_in_where_no_kernel_runs(page, lab):
     data["image/png"] = base64.b64encode(data["image/png"]).decode()
     output = nbformat.v4.new_output("execute_result", data=data, metadata=metadata, execution_count=1)
     cell = nbformat.v4.new_code_cell("player", outputs=[output], execution_count=1)
-    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), lab.root / "still.ipynb")
+    lab.write("still.ipynb", cell)
     lab.show(page, "still.ipynb")
     image = page.wait_for_selector(".jp-OutputArea-output img")
     assert image.evaluate("image => image.naturalWidth") > 600
@@ -151,13 +151,14 @@ def test_on_the_next_day_pictures_and_texts_stand_in_for_widgets(page, lab):
 
     page.goto(f"{lab.url}/lab/tree/day.ipynb?token=t&reset")
     player_, square = (
-        page.wait_for_selector(f'.jp-OutputArea-output img[alt="{alt}"]')
+        page.locator(f'.jp-OutputArea-output img[alt="{alt}"]')
         for alt in (
             "Two discs cross; the true masks follow them, the first mask stays behind.",
             "A square of 16 pixels.",
         )
     )
     assert player_.evaluate("image => image.naturalWidth") > 600
+    square.wait_for()
     page.wait_for_selector(".jp-OutputArea-output >> text=b) that")
     page.wait_for_selector(".jp-OutputArea-output >> text=IntSlider(value=3)")
     page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]')  # a new kernel, which knows none

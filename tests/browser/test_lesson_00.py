@@ -11,6 +11,7 @@ import pytest
 from conftest import no_errors
 from contrast import faint, pixels
 from examples import clip
+from outputs import faults
 from test_strokes import BOX, counted, drag
 
 from vosnb.course.student import reset
@@ -18,26 +19,6 @@ from vosnb.course.student import reset
 NAME = "00_start_here.ipynb"
 LAPTOP = {"width": 1366, "height": 768}
 OWN = "next(o for o in Out.values() if type(o).__name__ == 'OwnClip')"
-VIEW = "application/vnd.jupyter.widget-view+json"
-
-# Of each output in a cell: what it is, its text, and whether anything of it can be seen.
-OUTPUTS = """(cell) => {
-    const { content } = window.jupyterapp.shell.currentWidget;
-    const { model, outputArea } = content.widgets.find((widget) => widget.node === cell);
-    const nodes = outputArea.widgets.map(({ node }) => node.querySelector(".jp-OutputArea-output") ?? node);
-    const seen = (node) => {
-        const { width, height } = node.getBoundingClientRect();
-        return width > 4 && height > 4 && (node.tagName !== "IMG" || node.naturalWidth > 0);
-    };
-    return model.outputs.toJSON().map((output, i) => ({
-        kind: output.output_type,
-        kinds: Object.keys(output.data ?? {}),
-        text: nodes[i]?.innerText ?? "",
-        seen: !!nodes[i] && seen(nodes[i]) &&
-            (!!nodes[i].innerText.trim() || [...nodes[i].querySelectorAll("img, svg, canvas, button")].some(seen)),
-        alive: !!nodes[i]?.querySelector(".jupyter-widgets"),
-    }));
-}"""
 
 
 @pytest.fixture(scope="module")
@@ -85,23 +66,6 @@ def test_the_first_screen_shows_a_film_before_anything_has_run(lesson):
     assert moved >= 0.01, "the film stands still"
     counts = "window.jupyterapp.shell.currentWidget.content.widgets.map(({ model }) => model.executionCount ?? null)"
     assert set(page.evaluate(counts)) == {None}
-
-
-def faults(page, server) -> tuple[list[str], int]:
-    """Outputs of the open notebook that show nothing, an error, or not the widget that they are; number of widgets."""
-    found, widgets = [], 0
-    for number, cell in enumerate(server.cells(page)):
-        if "jp-CodeCell" not in cell.get_attribute("class"):
-            continue
-        page.wait_for_function("cell => !cell.innerText.includes('Loading widget')", arg=cell.element_handle())
-        for output in cell.evaluate(OUTPUTS):
-            if output["kind"] == "display_data" and not output["kinds"]:
-                continue  # a progress bar that is done
-            dead = output["alive"] != (VIEW in output["kinds"]) or "Error displaying widget" in output["text"]
-            for fault in ["error"] * (output["kind"] == "error") + ["empty"] * (not output["seen"]) + ["dead"] * dead:
-                found.append(f"cell {number}: {fault}: {output}")
-            widgets += output["alive"]
-    return found, widgets
 
 
 def test_run_all_leaves_nothing_empty_and_no_error(ran, server):
@@ -174,13 +138,3 @@ def test_the_webcams_pictures_become_the_clip(ran, own, server):
         f"[abs(f.astype(int) - {OWN}.clip.frames[0]).max().item() for f in {OWN}.clip.frames[1:]]]",
     )
     assert sizes == [[240, 320, 3]] * 20 and np.median(moved) > 50
-
-
-def test_an_empty_widget_a_dead_one_and_an_error_would_be_found(page, lab):
-    dead = f"display({{'{VIEW}': {{'model_id': 'none', 'version_major': 2, 'version_minor': 0}}}}, raw=True)"
-    cells = "ipywidgets.HTML('all')", "ipywidgets.VBox([ipywidgets.HTML()])", dead, "1 / 0"
-    lab.open(page, "faults.ipynb", "import ipywidgets", *cells)
-    page.wait_for_selector(".jp-OutputArea-output >> text=ZeroDivisionError >> nth=0")
-    found, widgets = faults(page, lab)
-    assert [fault.split(": ")[:2] for fault in found] == [["cell 2", "empty"], ["cell 3", "dead"], ["cell 4", "error"]]
-    assert widgets == 2

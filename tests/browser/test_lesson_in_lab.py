@@ -1,5 +1,7 @@
 """Predictions, progress bars and sliders in a real JupyterLab, where somebody looks on."""
 
+from outputs import VIEW, faults
+
 SETUP = "from vosnb.course.lesson import predict, progress"
 SLIDERS = """
 import numpy as np
@@ -136,5 +138,14 @@ def test_nothing_pops_up_and_markdown_opens_as_a_page(page, lab):
     page.wait_for_selector(".jp-OutputArea-output >> text=all quiet")
     page.evaluate("window.jupyterapp.commands.execute('docmanager:open', {path: 'words.md'})")
     page.wait_for_selector(".jp-MarkdownViewer h1 >> text=Words")
-    page.wait_for_timeout(2000)
     assert page.locator(".Toastify__toast, .jp-Dialog").count() == 0
+
+
+def test_an_empty_widget_a_dead_one_and_an_error_would_be_found(page, lab):
+    dead = f"display({{'{VIEW}': {{'model_id': 'none', 'version_major': 2, 'version_minor': 0}}}}, raw=True)"
+    cells = "ipywidgets.HTML('all')", "ipywidgets.VBox([ipywidgets.HTML()])", dead, "1 / 0"
+    lab.open(page, "faults.ipynb", "import ipywidgets", *cells)
+    page.wait_for_selector(".jp-OutputArea-output >> text=ZeroDivisionError >> nth=0")
+    found, widgets = faults(page, lab)
+    assert [fault.split(": ")[:2] for fault in found] == [["cell 2", "empty"], ["cell 3", "dead"], ["cell 4", "error"]]
+    assert widgets == 2
