@@ -131,9 +131,9 @@ show.film(
 # film do not exist, so nothing can be scored.
 #
 # ## Now yours
-# Choose a short video, or several pictures of one scene that you took one after the other (they are the frames, in the
-# order of their names), or press **Use the webcam**, which takes twenty pictures in two seconds. Then draw
-# a box around something, correct with a click where the line is wrong, and press **Follow**. The files go to the kernel
+# Choose a short video, or several pictures of one scene that you took one after the other with your webcam or phone
+# (they are the frames, in the order of their names). Then draw a box around something, correct with a click where the
+# line is wrong, and press **Follow**. The files go to the kernel
 # of this notebook and nowhere else.
 
 # %% tags=["plot"]
@@ -142,6 +142,8 @@ from vosnb.course.own_clip import OwnClip
 OwnClip(make_tracker("nearest", device=device(DEVICE)), example=film)
 
 # %% [markdown]
+# No video at hand? **Use the webcam** takes twenty pictures in two seconds, and they become the frames.
+#
 # On the command line the same is `vosnb run holiday.mp4 --mask first.png --tracker nearest --out result`.
 #
 # ## What this course is

@@ -188,7 +188,9 @@ class Lab:
             page.evaluate(
                 """async () => {
                     await window.jupyterapp.restored;
-                    [...window.jupyterapp.shell.widgets("main")].forEach((widget) => widget.dispose());
+                    const open = [...window.jupyterapp.shell.widgets("main")];
+                    await Promise.all(open.map((widget) => widget.sessionContext?.ready)); // its kernel may be starting
+                    open.forEach((widget) => widget.dispose());
                 }"""
             )
 
