@@ -146,6 +146,8 @@ from vosnb.course.own_clip import OwnClip
 OwnClip(make_tracker("nearest", device=device(DEVICE)), example=film)
 
 # %% [markdown]
+# No video at hand? **Use the webcam** takes twenty pictures in two seconds, and they become the frames.
+#
 # On the command line the same is `vosnb run holiday.mp4 --mask first.png --tracker nearest --out result`.
 #
 # ## What this course is
