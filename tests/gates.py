@@ -22,6 +22,8 @@ APART = ["tests/browser", EDITIONS, NOTEBOOKS]  # gates of their own
 NBVAL = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=600", "--nbval-sanitize-with=tests/nbval.cfg"]
 # Two workers of one thread each; the tests of a file, and the cells of a notebook, stay with one worker.
 PARALLEL = ["-n", "2", "--dist", "loadfile"]
+# A JupyterLab and a Chromium for each worker; files as tests/browser/conftest.py puts them, the longest first.
+BROWSER = [*PARALLEL, "--no-loadscope-reorder", "tests/browser"]
 
 GATES = {
     "lint": (
@@ -41,7 +43,7 @@ GATES = {
         "course within budgets; student edition, other parameters",
         [[*PYTEST, EDITIONS]],
     ),
-    "browser": ("widgets in Chromium and in JupyterLab", [[*PYTEST, "tests/browser"]]),
+    "browser": ("widgets in Chromium and in JupyterLab", [[*PYTEST, *BROWSER]]),
 }
 
 

@@ -69,6 +69,11 @@ show.film(
 # Each of the three below is told which pixels belong to the toy in the first frame, and nothing else. `colour`
 # remembers its colours. `nearest` compares small patches by features that a network learned from photographs.
 # `matching` has, on top, learned how to compare.
+#
+# <small>Some cells of this course are folded; a click opens them. The ones above made two clips: `shuffle` with all
+# three toys, and `target`, in which the toy on the left is the only object. They also import NumPy as `np`, `show`,
+# which draws, and `predict`, which asks you. Names in capitals, such as `DEVICE`, are the notebook's parameters, in its
+# first cell.</small>
 
 # %%
 from vosnb.course.classroom import device
@@ -133,8 +138,7 @@ show.film(
 # ## Now yours
 # Choose a short video, or several pictures of one scene that you took one after the other with your webcam or phone
 # (they are the frames, in the order of their names). Then draw a box around something, correct with a click where the
-# line is wrong, and press **Follow**. The files go to the kernel
-# of this notebook and nowhere else.
+# line is wrong, and press **Follow**. The files go to the kernel of this notebook and nowhere else.
 
 # %% tags=["plot"]
 from vosnb.course.own_clip import OwnClip
@@ -142,6 +146,8 @@ from vosnb.course.own_clip import OwnClip
 OwnClip(make_tracker("nearest", device=device(DEVICE)), example=film)
 
 # %% [markdown]
+# No video at hand? **Use the webcam** takes twenty pictures in two seconds, and they become the frames.
+#
 # On the command line the same is `vosnb run holiday.mp4 --mask first.png --tracker nearest --out result`.
 #
 # ## What this course is
@@ -162,7 +168,8 @@ OwnClip(make_tracker("nearest", device=device(DEVICE)), example=film)
 # | all of them on the same clips | [13] | all |
 #
 # **How it works.** Before a result that surprises you are asked for a guess; nobody sees it but you. Exercises have
-# buttons for hints, and their checks say which idea is behind a wrong answer. An unsolved exercise stops nothing.
+# buttons for hints, and their checks say which idea is behind a wrong answer. An unsolved exercise stops nothing. (The
+# next cell imports what exercises and measurements need: `card`, `check`, `exercises`, `metrics`, `table` and others.)
 # Words are explained where they first appear, and once more in the [glossary](GLOSSARY.md).
 #
 # [01]: 01_matching_with_a_memory.ipynb
@@ -183,15 +190,15 @@ OwnClip(make_tracker("nearest", device=device(DEVICE)), example=film)
 from matplotlib.figure import Figure
 
 from vosnb import metrics
-from vosnb.course.classroom import card, check, chosen, estimate, hold, numbers, progress, table
+from vosnb.course.classroom import card, check, chosen, estimate, hold, numbers, progress, solution, table
 from vosnb.course.exercises import lesson_00 as exercises
 from vosnb.widgets.sliders import Sliders
 
 # %% [markdown]
 # ## The task in the field's words
-# What you just did is called **semi-supervised video object segmentation**. Given are the frames
-# $I_0, \dots, I_{T-1}$ of a video and a mask $M_0$ of frame 0 that says which pixels belong to the object. Wanted are
-# $M_1, \dots, M_{T-1}$, one after the other, without a look ahead. *Segmentation* means that every pixel is decided.
+# What you just did is called **semi-supervised video object segmentation**. Given are the frames $I_0, \dots, I_{T-1}$
+# of a video and a mask $M_0$ of frame 0 that says which pixels belong to the object. Wanted are $M_1, \dots, M_{T-1}$,
+# one after the other, without looking ahead at later frames. *Segmentation* means that every pixel is decided.
 # *Semi-supervised* means that one frame comes with its answer and the others do not. (In *unsupervised* VOS nobody
 # points at anything; in *interactive* VOS a user keeps correcting.) A program that does it is a **tracker**.
 #
@@ -233,7 +240,7 @@ def enlarged(small, pixels):
     return np.kron(small, np.ones((pixels, pixels), np.uint8))
 
 
-third = estimate("J is at best 1. How much is left for this prediction?", 0, 1)
+third = estimate("J says how much two masks overlap: 1 if they are the same. How much is it for these two?", 0, 1)
 paper = np.full((5 * 60, 7 * 60, 3), 245, np.uint8)
 paper[::60], paper[:, ::60] = 190, 190
 show.frames(
@@ -251,6 +258,9 @@ show.frames(
 # set of true pixels $G$ with the set of predicted pixels $P$:
 #
 # $$\mathcal{J} = \frac{|G \cap P|}{|G \cup P|}$$
+#
+# The folded cell above made the two squares, `truth` and `shifted`, and `third`, which keeps your guess.
+# `metrics.jaccard` is the package's J.
 
 # %%
 G, P = ({*zip(*np.nonzero(m), strict=True)} for m in (truth, shifted))
@@ -379,7 +389,8 @@ Colour = chosen(exercises.colour_tracker, ColourTracker)
 # frame 0 did not show have 0 / 1 = 0.
 
 # %% [markdown]
-# Now put your tracker to the shuffle, beside the one that does not look at all.
+# Now put your tracker to the shuffle, beside the one that does not look at all. (`Colour` is your class if it passed
+# its check, else ours.)
 
 # %% tags=["ask"]
 looks = predict(
@@ -437,7 +448,7 @@ show.figure(
 # {{still_last:.2f}} at the end, and {{still:.2f}} on average. The colour tracker knows *what* and not *where*: it
 # starts at {{mine_1:.2f}} and has {{mine:.2f}} on average, but its specks turn up on whatever has the right colour.
 #
-# **Frame 0 is given.** A tracker's "J = 1" there is a present, so scores leave it out. DAVIS, the benchmark whose
+# **Frame 0 is given.** A tracker's "J = 1" there is a gift, so scores leave it out. DAVIS, the benchmark whose
 # scores most papers give, leaves out the last frame too, for reasons of history. Its other rules, among them *decay*
 # (how much J falls from the first quarter of a clip to the last), are in {{to deeper}}.
 #
@@ -547,7 +558,8 @@ def mean_j(truths, answers):
 
 
 # solution begin
-faulty, mean_j = mean_j, exercises.mean_j.reference  # which asks `not (G | P).any()`: are both masks empty?
+faulty, mean_j = mean_j, exercises.mean_j.reference
+solution(exercises.mean_j, anyway=True)
 # solution end
 
 # %% tags=["check"]
@@ -556,13 +568,13 @@ check(exercises.mean_j, mean_j)
 # %% [markdown] tags=["solution"]
 # *The solution in words.* J = 1 is for two empty masks. The program asked whether the *truth* is empty, so whatever
 # an answer marks there was forgiven. With `not (G | P).any()` a wrong mask has an intersection of 0 and a union that
-# is not.
-# With the fault mended the clinging mask scores {{mended:.2f}}; the toy was away in {{gone}} of the frames.
+# is not. With the fault mended the clinging mask scores {{mended:.2f}}; the toy was away in {{gone}} of the frames.
 
 # %% [markdown]
 # ## Break it: how alike may they be?
-# The toys come from a generator, and `difference` says how much toys of one kind differ: 0 makes clones, 1.5
-# strangers. Turn it, and watch what the colour tracker marks. {{to deeper}} turns a second knob, the number of bins.
+# The toys come from a generator, and `difference` says how much toys of one kind differ: at 0 they are clones, at 1.5
+# their colours differ plainly. Turn it, and watch what the colour tracker marks. {{to deeper}} turns a second knob, the
+# number of bins.
 
 # %% tags=["setup"]
 TIMES = [0, 8, 16, 23]
@@ -591,14 +603,23 @@ def draw(difference):
 Sliders(draw, difference=(0.0, 1.5, 0.5))
 
 # %% [markdown]
-# In these frames J is {{clones:.2f}} for clones, {{twins:.2f}} at 0.5 and {{strangers:.2f}} for strangers. Among
+# The function behind the slider, `alike`, makes the clip at a `difference`, lets the tracker follow, and returns the
+# mean J last. Here are three of its places:
+
+# %%
+scores = {difference: alike(difference)[2] for difference in (0.0, 0.5, 1.5)}
+print({difference: round(score, 2) for difference, score in scores.items()})
+
+# %% [markdown]
+# J is {{clones:.2f}} for clones, {{twins:.2f}} at 0.5 and {{apart:.2f}} where colours differ plainly. Among
 # three clones a colour of the target occurs twice as often outside as inside, so its share is about a third, and a
 # mask wants more than one half. What passes all the same are odd shades that light and noise happened to give the
 # target alone. This is not a fault of the histogram: *where* a pixel lies is the one thing that tells clones apart,
 # and it never looks there.
 #
 # ## Measure
-# One clip is a story. So here is your colour tracker on clips that nobody picked: the stored `twins` among the toys.
+# One clip is a story. So here is your colour tracker on clips that nobody picked: the first three stored clips of
+# `twins` (`DATASET`, `SPLIT` and `MAX_CLIPS`, the parameters at the top, say which). `progress` and `table` only show.
 
 # %%
 stored = [clip.only(1) for clip in load(DATASET, SPLIT) if clip.info.get("difficulty", "twins") == "twins"][:MAX_CLIPS]
@@ -616,7 +637,12 @@ table(rows)
 # And this is the **scoreboard**. It goes with us through the course and grows by a row in each lesson that brings a
 # tracker. Its numbers were measured once, on many clips, in four places: *creatures*, a drawn world in which our own
 # networks train; *toys*, which no network of ours has seen; *twins* among the toys; and *real video* (DAVIS 2016),
-# which may not be shipped, so that only its numbers are here. Bars are 95 % intervals over clips.
+# which may not be shipped, so that only its numbers are here.
+#
+# The bar through each mean is its **95 % interval**. It answers: if we had taken other clips of the same kind, how far
+# might the mean have moved? We cannot take others, so a **bootstrap** plays it with those that we have: it draws as
+# many clips from them as there are, some twice and some not at all, takes their mean, and does so ten thousand times.
+# The interval holds the middle 95 % of these means; few clips, or clips that differ much, make it long.
 
 # %% tags=["plot"]
 show.scoreboard("histogram")
@@ -664,7 +690,6 @@ check(exercises.judge_a_claim, my_judgement)
 short = {"still": "still", "histogram": "colour", "nearest": "nearest", "matching": "matching"}
 worlds = {"twins": "toys, twins", "easy": "toys", "real": "real video", "creatures": "creatures"}
 board = {row["name"]: row for row in show.scoreboard("matching").rows}
-scores = {d: alike(d)[2] for d in (0.0, 0.5, 1.5)}
 numbers(
     **{f"{n}_{w}": board[t][world]["J"] for t, n in short.items() for w, world in worlds.items()},
     **{f"share_{name}": value for name, value in share.items()},
@@ -680,7 +705,7 @@ numbers(
     gone=gone,
     clones=scores[0.0],
     twins=scores[0.5],
-    strangers=scores[1.5],
+    apart=scores[1.5],
 )
 if SEED == 0 and DATASET == "toys":
     hold("colour is ahead on all stored twins", all(row["J colour"] > row["J still"] for row in rows))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import contextmanager
 
 import nbformat
 import pytest
@@ -16,7 +17,21 @@ import pytest
 from vosnb.paths import ROOT
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--use-fake-device-for-media-stream",  # a camera that shows a moving disc, for pages that may use one
+]
+
+
+LONGEST = ("test_lesson_00.py", "test_lesson_in_lab.py", "test_jupyterlab.py", "test_dark.py", "test_strokes.py")
+
+
+def pytest_collection_modifyitems(items):
+    """The files that take longest come first: two workers share the files, and shall end together."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 def missing(what: str):
@@ -42,16 +57,64 @@ def browser():
         chromium.close()
 
 
-@pytest.fixture
-def page(browser):
-    """A fresh page; the test fails if anything on it threw an error."""
-    page = browser.new_page(viewport={"width": 1000, "height": 900})
+def new_page(browser, **options):
+    page = browser.new_page(**{"viewport": {"width": 1000, "height": 900}} | options)
     page.set_default_timeout(90_000)  # a machine that also trains a network is slow to start a kernel
+    return page
+
+
+@contextmanager
+def no_errors(page):
+    """An AssertionError at its end if anything on the page threw an error meanwhile."""
     errors = []
-    page.on("pageerror", lambda error: errors.append(error.stack or str(error)))  # the stack says whose error it is
-    yield page
-    page.close()
+
+    def heard(error):
+        errors.append(error.stack or str(error))  # the stack says whose error it is
+
+    page.on("pageerror", heard)
+    yield
+    page.remove_listener("pageerror", heard)
     assert not errors, "\n".join(errors)
+
+
+@contextmanager
+def fresh_page(browser, **options):
+    """A page of its own."""
+    page = new_page(browser, **options)
+    with no_errors(page):
+        yield page
+        page.close()
+
+
+@pytest.fixture(scope="session")
+def shared(browser):
+    """shared(): the page that tests in JupyterLab share, as loading takes seconds; another once it is closed."""
+    pages = []
+
+    def get():
+        if not pages or pages[-1].is_closed():
+            pages.append(new_page(browser))
+        return pages[-1]
+
+    return get
+
+
+@pytest.fixture
+def page(request, browser):
+    """A page, fresh but in JupyterLab; the test fails if anything on it threw an error."""
+    if "lab" not in request.fixturenames:
+        with fresh_page(browser) as page:
+            yield page
+        return
+    lab, page = request.getfixturevalue("lab"), request.getfixturevalue("shared")()
+    failed = request.session.testsfailed
+    try:
+        with no_errors(page):
+            yield page
+            lab.close_all(page)
+    finally:
+        if request.session.testsfailed > failed:  # whatever it left behind is not for the next test
+            page.close()
 
 
 class Lab:
@@ -67,22 +130,77 @@ class Lab:
 
     def open(self, page, name: str, *cells: str):
         """Write a notebook with these code cells, open it in `page`, and start to run all of it."""
-        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
+        self.write(name, *cells)
+        self.visit(page, name)
+        self.run_all(page)
+
+    def write(self, name: str, *cells):
+        """Write a notebook with these code cells, each a text or a whole cell."""
+        cells = [nbformat.v4.new_code_cell(cell) if isinstance(cell, str) else cell for cell in cells]
+        notebook = nbformat.v4.new_notebook(cells=cells)
         notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
         nbformat.write(notebook, self.root / name)
-        page.goto(f"{self.url}/lab/tree/{name}?token=t&reset")
+
+    def visit(self, page, name: str):
+        """Open a notebook of the root folder in `page`, and wait until it and its kernel are ready."""
+        self.show(page, name)
         page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
         page.evaluate(
             """async () => {
-                const app = window.jupyterapp;
-                await app.restored;
-                const panel = app.shell.currentWidget;
-                await panel.context.ready;
-                await panel.sessionContext.ready;
-                await panel.sessionContext.session.kernel.info;
-                app.commands.execute("notebook:run-all-cells");
+                const { sessionContext } = window.jupyterapp.shell.currentWidget;
+                await sessionContext.ready;
+                await sessionContext.session.kernel.info;
             }"""
         )
+
+    def show(self, page, name: str):
+        """Open a notebook of the root folder in `page`, where JupyterLab is loaded if it is not yet."""
+        self.load(page)
+        page.evaluate(
+            """async (path) => {
+                const panel = await window.jupyterapp.commands.execute("docmanager:open", { path });
+                await panel.context.ready;
+            }""",
+            name,
+        )
+
+    def load(self, page):
+        """Load JupyterLab in `page` if it is not there yet."""
+        if not page.url.startswith(self.url):
+            page.goto(f"{self.url}/lab?token=t&reset")
+            page.wait_for_function("window.jupyterapp?.restored.then(() => true)")
+
+    def theme(self, page, name: str):
+        """Choose a theme, and wait until it is there."""
+        page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', { theme })", name)
+        page.wait_for_selector(f'body[data-jp-theme-name="{name}"]', state="attached")
+
+    def cells(self, page):
+        """The code cells of the notebook, each scrolled into view: those out of sight are not drawn."""
+        kinds = page.evaluate("window.jupyterapp.shell.currentWidget.content.widgets.map(({ model }) => model.type)")
+        for number in (i for i, kind in enumerate(kinds) if kind == "code"):
+            page.evaluate("number => window.jupyterapp.shell.currentWidget.content.scrollToItem(number)", number)
+            yield page.locator(f'.jp-Notebook .jp-Cell[data-windowed-list-index="{number}"]')
+
+    def close_all(self, page):
+        """Close what is open, and do not ask whether to save it."""
+        if page.url.startswith(self.url):
+            page.evaluate(
+                """async () => {
+                    await window.jupyterapp.restored;
+                    const open = [...window.jupyterapp.shell.widgets("main")];
+                    await Promise.all(open.map((widget) => widget.sessionContext?.ready)); // its kernel may be starting
+                    open.forEach((widget) => widget.dispose());
+                }"""
+            )
+
+    def run_all(self, page):
+        """Start to run all cells of the notebook."""
+        page.evaluate("void window.jupyterapp.commands.execute('notebook:run-all-cells')")
+
+    def end_kernels(self):
+        for session in self.api("sessions"):
+            self.api(f"sessions/{session['id']}", "DELETE")
 
     def evaluate(self, name: str, expression: str):
         """The value of a Python expression in the notebook's kernel."""
@@ -114,8 +232,7 @@ class Lab:
 def lab(server):
     """The running JupyterLab; the kernels that a test started end with it."""
     yield server
-    for session in server.api("sessions"):
-        server.api(f"sessions/{session['id']}", "DELETE")
+    server.end_kernels()
 
 
 @pytest.fixture(scope="session")

@@ -77,12 +77,14 @@ def test_explorer_takes_an_answer_that_comes_late(page, lab):
 
     Its patience is 0.2 s here, not 10.
     """
-    page.add_init_script(  # of the explorer's own clock alone: JupyterLab has some that run as long
-        "const wait = setTimeout, its = (f) => String(f).includes('no answer yet');"
-        "window.setTimeout = (f, ms, ...x) => wait(f, its(f) ? 200 : ms, ...x)"
-    )
     cells = "examples.explorer()", "import pathlib, time\nwhile not pathlib.Path('go').exists(): time.sleep(0.1)"
-    lab.open(page, "late.ipynb", setup(), *cells)
+    lab.write("late.ipynb", setup(), *cells)
+    lab.visit(page, "late.ipynb")
+    page.evaluate(  # of the explorer's own clock alone: JupyterLab has some that run as long
+        """const wait = window.patient = setTimeout, its = (f) => String(f).includes('no answer yet');
+        window.setTimeout = (f, ms, ...x) => wait(f, its(f) ? 200 : ms, ...x)"""
+    )
+    lab.run_all(page)
     wait(page, 35)
     assert "largest affinity" in page.locator(".reading").inner_text()
     page.locator(".vosnb").focus()
@@ -91,6 +93,7 @@ def test_explorer_takes_an_answer_that_comes_late(page, lab):
     (lab.root / "go").touch()
     wait(page, 36)
     page.wait_for_function("document.querySelector('.reading').textContent.includes('largest affinity')")
+    page.evaluate("window.setTimeout = window.patient")
 
 
 def test_views_follow_each_other_and_python(page, lab):
@@ -109,8 +112,8 @@ def test_saved_picture_stands_in_where_no_kernel_runs(page, lab):
     data["image/png"] = base64.b64encode(data["image/png"]).decode()
     output = nbformat.v4.new_output("execute_result", data=data, metadata=metadata, execution_count=1)
     cell = nbformat.v4.new_code_cell("player", outputs=[output], execution_count=1)
-    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), lab.root / "still.ipynb")
-    page.goto(f"{lab.url}/lab/tree/still.ipynb?token=t&reset")
+    lab.write("still.ipynb", cell)
+    lab.show(page, "still.ipynb")
     image = page.wait_for_selector(".jp-OutputArea-output img")
     assert image.evaluate("image => image.naturalWidth") > 600
     assert image.get_attribute("alt") == player().alt
@@ -144,18 +147,18 @@ def test_on_the_next_day_pictures_and_texts_stand_in_for_widgets(page, lab):
     assert "counting" not in str(saved.cells[1].outputs)
     with urllib.request.urlopen(f"{lab.url}/nbconvert/html/day.ipynb?token=t") as exported:
         assert 'alt="A square of 16 pixels."' in exported.read().decode()
-    for session in lab.api("sessions"):
-        lab.api(f"sessions/{session['id']}", "DELETE")
+    lab.end_kernels()
 
     page.goto(f"{lab.url}/lab/tree/day.ipynb?token=t&reset")
     player_, square = (
-        page.wait_for_selector(f'.jp-OutputArea-output img[alt="{alt}"]')
+        page.locator(f'.jp-OutputArea-output img[alt="{alt}"]')
         for alt in (
             "Two discs cross; the true masks follow them, the first mask stays behind.",
             "A square of 16 pixels.",
         )
     )
     assert player_.evaluate("image => image.naturalWidth") > 600
+    square.wait_for()
     page.wait_for_selector(".jp-OutputArea-output >> text=b) that")
     page.wait_for_selector(".jp-OutputArea-output >> text=IntSlider(value=3)")
     page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]')  # a new kernel, which knows none

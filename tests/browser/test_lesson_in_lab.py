@@ -1,5 +1,7 @@
 """Predictions, progress bars and sliders in a real JupyterLab, where somebody looks on."""
 
+from outputs import VIEW, faults
+
 SETUP = "from vosnb.course.lesson import predict, progress"
 SLIDERS = """
 import numpy as np
@@ -29,12 +31,16 @@ def test_a_bar_shows_and_vanishes(page, lab):
 
 def test_bars_that_vanish_before_they_are_drawn_leave_no_error(page, lab):
     """On a slow machine; `page` fails the test if anything on it threw an error."""
-    page.context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": 4})
     setup = f"import time\n{SETUP}"
     bars = "for i in range(60):\n    for _ in progress(range(2), 'counting to two'):\n        time.sleep(i / 1000)"
-    lab.open(page, "bars.ipynb", setup, bars, "'all ' + 'counted'")
+    lab.write("bars.ipynb", setup, bars, "'all ' + 'counted'")
+    lab.visit(page, "bars.ipynb")
+    devtools = page.context.new_cdp_session(page)
+    devtools.send("Emulation.setCPUThrottlingRate", {"rate": 4})
+    lab.run_all(page)
     page.wait_for_selector(".jp-OutputArea-output >> text=all counted")
-    page.wait_for_timeout(3000)
+    page.evaluate("new Promise((done) => requestIdleCallback(() => requestIdleCallback(done)))")  # all is drawn
+    devtools.detach()
     assert page.locator(".jp-OutputArea-output", has_text="counting to two").count() == 0
 
 
@@ -116,9 +122,8 @@ def test_questions_and_verdicts_stand_when_the_kernel_is_gone(page, lab):
     lab.open(page, "gone.ipynb", *cells)
     page.wait_for_selector("table >> text=0.50", timeout=60_000)
     page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
-    page.wait_for_timeout(1000)
-    for session in lab.api("sessions"):
-        lab.api(f"sessions/{session['id']}", "DELETE")
+    page.wait_for_function("!window.jupyterapp.shell.currentWidget.context.model.dirty")
+    lab.end_kernels()
     page.goto(f"{lab.url}/lab/tree/gone.ipynb?token=t&reset")
     page.wait_for_selector(".jp-OutputArea-output >> text=Run this cell to get buttons", timeout=60_000)
     for said in ("Which one?", "The answer:", "✓ Right", "0.50"):
@@ -127,10 +132,20 @@ def test_questions_and_verdicts_stand_when_the_kernel_is_gone(page, lab):
 
 
 def test_nothing_pops_up_and_markdown_opens_as_a_page(page, lab):
+    page.goto("about:blank")  # JupyterLab shall start
     (lab.root / "words.md").write_text("# Words")
     lab.open(page, "quiet.ipynb", "'all ' + 'quiet'")
     page.wait_for_selector(".jp-OutputArea-output >> text=all quiet")
     page.evaluate("window.jupyterapp.commands.execute('docmanager:open', {path: 'words.md'})")
     page.wait_for_selector(".jp-MarkdownViewer h1 >> text=Words")
-    page.wait_for_timeout(2000)
     assert page.locator(".Toastify__toast, .jp-Dialog").count() == 0
+
+
+def test_an_empty_widget_a_dead_one_and_an_error_would_be_found(page, lab):
+    dead = f"display({{'{VIEW}': {{'model_id': 'none', 'version_major': 2, 'version_minor': 0}}}}, raw=True)"
+    cells = "ipywidgets.HTML('all')", "ipywidgets.VBox([ipywidgets.HTML()])", dead, "1 / 0"
+    lab.open(page, "faults.ipynb", "import ipywidgets", *cells)
+    page.wait_for_selector(".jp-OutputArea-output >> text=ZeroDivisionError >> nth=0")
+    found, widgets = faults(page, lab)
+    assert [fault.split(": ")[:2] for fault in found] == [["cell 2", "empty"], ["cell 3", "dead"], ["cell 4", "error"]]
+    assert widgets == 2

@@ -123,7 +123,7 @@ def test_verdicts_differ_in_sign_word_and_colour(shown):
     for answer in (double, lambda x: x, ...):
         classroom.check(EXERCISE, answer)
     for output, sign, word in zip(shown, "✓✗·", ("Right", "Not yet", "Not solved yet"), strict=True):
-        assert f'<b style="color: {page.COLORS[sign]}">{sign} {word}</b>' in output["text/html"]
+        assert f'<b><span style="color: {page.COLORS[sign]}">{sign}</span> {word}</b>' in output["text/html"]
         assert output["text/plain"].startswith(sign)
     assert len({page.COLORS[sign] for sign in "✓✗·?"}) == 4
 

@@ -220,6 +220,18 @@ def test_the_student_edition_has_stubs_for_solutions_and_no_outputs(root, tmp_pa
     assert not any(cell.get("outputs") for cell in notebook.cells)
 
 
+def test_a_students_copy_opens_on_the_film_of_the_course_and_on_nothing_else(root, tmp_path):
+    path = root / "00_tiny.ipynb"
+    notebook = read(path)
+    opening, *later = [cell for cell in notebook.cells if cell.get("outputs")]
+    for cell in (opening, *later):
+        cell.outputs = [nbformat.v4.new_output("display_data", data={"image/webp": "moves", "text/plain": "It moves."})]
+    notebooks.write(notebook, path)
+    student.student(tmp_path / "out", root)
+    kept = [cell for cell in read(tmp_path / "out" / "00_tiny.ipynb").cells if cell.get("outputs")]
+    assert [(cell.id, cell.outputs, cell.execution_count) for cell in kept] == [(opening.id, opening.outputs, None)]
+
+
 def test_the_student_edition_runs_from_top_to_bottom(root, tmp_path):
     student.student(tmp_path / "student", root)
     (row,) = headless.run_course(root=tmp_path / "student", out=tmp_path / "build")

@@ -275,6 +275,17 @@ def test_a_mistake_in_a_mended_program_shows_its_line(capsys):
     assert last == "  in line 2 of its cell: return [neighbours(scores, t) for t in range(5)]"
 
 
+def test_the_solution_of_a_bug_hunt_is_the_mended_program_and_what_changed(capsys):
+    classroom.solution(mend_smooth, anyway=True)
+    program, _, changed = capsys.readouterr().out.partition("\n\nWhat changed:\n")
+    assert program.startswith("def mend_smooth(scores):") and "t + 2" in program
+    assert changed.splitlines() == [
+        '-     """The mean over each frame and its two neighbours."""',
+        "-         found.append(np.mean(scores[max(0, t - 1) : t + 1]))",
+        "+         found.append(np.mean(scores[max(0, t - 1) : t + 2]))",
+    ]
+
+
 def test_rubric_and_model_answer_come_only_after_a_text_of_ones_own(capsys):
     for early in ("", "   ", None, "I would just try it out."):
         classroom.check(experiment, early)

@@ -12,6 +12,8 @@ from vosnb.course import own_clip
 from vosnb.course.own_clip import OwnClip, read
 from vosnb.paths import ROOT
 from vosnb.trackers import make_tracker
+from vosnb.widgets import Webcam
+from vosnb.widgets.base import jpeg
 
 
 def picture(x, size=(60, 90)):
@@ -92,3 +94,18 @@ def test_where_somebody_looks_on_there_is_the_button_and_the_picture_for_later(o
 def test_a_video_of_a_phone_fits_into_a_message_to_the_kernel():
     config = PyFileConfigLoader("jupyter_server_config.py", path=str(ROOT / "jupyter")).load_config()
     assert config.ServerApp.tornado_settings["websocket_max_message_size"] >= 100e6
+
+
+def test_pictures_of_a_webcam_become_the_frames_in_the_order_of_time(own):
+    frames = [np.full((60, 90, 3), 10 * t, np.uint8) for t in range(12)]
+    own.webcam._hear(own.webcam, {"type": "pictures"}, [memoryview(jpeg(frame)) for frame in frames])
+    assert "12 frames" in own.said.value and own.pad is not None
+    assert [round(frame.mean() / 10) for frame in own.clip.frames] == list(range(12))
+    own.webcam._hear(own.webcam, {"type": "pictures"}, [b"no picture"] * 2)
+    assert "webcam" in own.said.value or "picture" in own.said.value
+
+
+def test_a_webcam_has_a_picture_that_stands_in_and_says_what_it_cannot_be(own):
+    assert own.webcam.render().mean() < 255 and not own.webcam.export_state()["live"]
+    with pytest.raises(ValueError, match="count"):
+        Webcam(print, alt="Take pictures.", count=0)

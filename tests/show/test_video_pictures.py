@@ -120,6 +120,30 @@ def test_a_clip_that_owes_a_credit_shows_it_in_every_picture():
         assert (strip < 60).all(-1).mean() > 0.5 and (strip > 200).all(-1).sum() > 200  # white letters on black
 
 
+def test_heat_is_a_large_photograph_with_its_scale_below():
+    frames, masks = scene()
+    grid = np.eye(4)
+    one, two = show.heat(frames[0], 2 * grid, alt=ALT, top=2.0), show.heat(frames[0], {"a": grid, "b": grid}, alt=ALT)
+    assert Image.open(io.BytesIO(one.jpeg)).mode == "RGB" and list(one.kinds) == ["image/jpeg"]
+    height = round(frames[0].shape[0] * 600 / frames[0].shape[1])
+    assert pixels(one).shape == (height + 26, 600, 3) and pixels(two).shape[1] == 904
+    brightest = show.heat_colors(np.array([1.0]))[0]
+    ramp = pixels(one)[height + 13, 22:182].astype(float)
+    assert np.abs(ramp[-2] - brightest).max() < 30 and np.abs(pixels(one)[8, 80] - brightest).max() < 60
+    outlined = pixels(show.heat(frames[:2], {"a": grid, "b": grid}, masks[:2], alt=ALT))
+    assert (outlined != pixels(two)).any()
+
+
+def test_heat_says_what_does_not_fit():
+    frames, _ = scene()
+    with pytest.raises(ValueError, match="2 panels but 1 frames"):
+        show.heat(frames[:1], {"a": np.eye(2), "b": np.eye(2)}, alt=ALT)
+    with pytest.raises(ValueError, match="a frame must be"):
+        show.heat(3, np.eye(2), alt=ALT)
+    with pytest.raises(ValueError, match="give one grid"):
+        show.heat(frames[0], {}, alt=ALT)
+
+
 # ---------------------------------------------------------------- films
 
 

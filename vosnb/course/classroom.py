@@ -6,7 +6,9 @@ Everything is HTML in a notebook, with the same as text (see `page.py`). The fir
 prints text.
 """
 
+import difflib
 import inspect
+import re
 import textwrap
 
 from vosnb.audience import live, progress
@@ -104,7 +106,8 @@ def check(exercise: Exercise, answer) -> None:
 def solution(exercise: Exercise, anyway: bool = False) -> None:
     """Show the reference answer, its source if it is a function or a class, after a try that a check has seen.
 
-    anyway: show it without a try too.
+    Of a bug hunt the mended program is shown, and below it the lines that were changed. anyway: show it without a try
+    too.
     """
     tried = exercise.name in _judged and _judged[exercise.name][1].sign != "·"
     if not (tried or anyway):
@@ -113,7 +116,15 @@ def solution(exercise: Exercise, anyway: bool = False) -> None:
         page.show(page.wrap(f"{first} {rest}"), page.box("·", f"{page.signed('·', 'Not yet.')} {first}", rest))
         return
     ours = exercise.reference
-    if callable(ours):
+    if exercise.kind == "bug hunt":
+        faulty, mended = (_program(part, exercise.name) for part in (exercise.faulty, ours))
+        lines = difflib.ndiff(faulty.splitlines(), mended.splitlines())
+        changed = "\n".join(line for line in lines if line[:2] in ("- ", "+ "))
+        page.show(
+            f"{mended}\n\nWhat changed:\n{changed}",
+            page.box("?", "<b>The mended program:</b>", page.code(mended), "<b>What changed:</b>", page.code(changed)),
+        )
+    elif callable(ours):
         source = textwrap.dedent(inspect.getsource(ours)).rstrip()
         page.show(source, page.box("?", "<b>One right answer:</b>", page.code(source)))
     else:
@@ -139,6 +150,12 @@ def chosen(exercise: Exercise, mine):
         page.box("✓" if passed else "·", f"<b>{page.inline(exercise.title)}:</b> {said}"),
     )
     return mine if passed else exercise.reference
+
+
+def _program(function, name: str) -> str:
+    """The source of a function, under the name that it has in the lesson."""
+    source = textwrap.dedent(inspect.getsource(function)).rstrip()
+    return re.sub(rf"\b{function.__name__}\b", name, source)
 
 
 def _judge(exercise: Exercise, answer) -> Verdict:

@@ -1,4 +1,4 @@
-"""A clip of the student's own in the notebook: choose files, mark an object in the first frame, follow it, look."""
+"""A clip of the student's own in the notebook: choose files or use a webcam, mark an object, follow it, look."""
 
 import html
 import tempfile
@@ -13,7 +13,7 @@ from vosnb.clips import Clip, ClipError, open_clip
 from vosnb.clips.names import FRAME_SUFFIXES
 from vosnb.trackers import Tracker, segment
 from vosnb.trackers.grabcut import GrabCutSegmenter
-from vosnb.widgets import MaskPlayer, ScribblePad
+from vosnb.widgets import MaskPlayer, ScribblePad, Webcam
 from vosnb.widgets.base import with_picture
 
 SHORT_SIDE = 240  # pixels: what the trackers on photographs look at
@@ -22,10 +22,10 @@ A_SECOND = 8  # frames of a video that are taken
 
 
 class OwnClip(ipywidgets.VBox):
-    """A button to choose files by, then a pad to mark an object on, then a player with what the tracker makes of it.
+    """Buttons for files and for a webcam, then a pad to mark an object on, then a player with the tracker's masks.
 
     tracker: any that starts on a mask. example: a clip whose first frame has a mask; where nobody looks on, it shows
-    what one would see here. Whatever is wrong with a file is said in a sentence below the button.
+    what one would see here. Whatever is wrong with a file is said in a sentence below the buttons.
     """
 
     def __init__(self, tracker: Tracker, example: Clip):
@@ -36,11 +36,12 @@ class OwnClip(ipywidgets.VBox):
         self.upload = ipywidgets.FileUpload(
             accept="video/*,image/*", multiple=True, description="Choose a video or pictures", layout={"width": "16em"}
         )
+        self.webcam = Webcam(self.take, alt="Or take pictures with your webcam, which are the frames of your clip.")
         self.button = ipywidgets.Button(description="Follow", disabled=True, button_style="primary")
         self.said = ipywidgets.HTML()
         self.upload.observe(lambda change: self.take(self._chosen()), "value")
         self.button.on_click(lambda button: self.follow())
-        super().__init__([self.upload, self.said])
+        super().__init__([self.upload, self.webcam, self.said])
 
     def _chosen(self) -> dict[str, bytes]:
         return {file["name"]: bytes(file["content"]) for file in self.upload.value}
@@ -64,7 +65,7 @@ class OwnClip(ipywidgets.VBox):
         )
         self.button.disabled = False
         self._say(f"{len(self.clip)} frames. Draw a box around an object, correct it with clicks, and press Follow.")
-        self.children = [self.upload, self.said, self.pad, self.button]
+        self.children = [self.upload, self.webcam, self.said, self.pad, self.button]
 
     def follow(self) -> None:
         """Run the tracker from what is marked on the pad, and show its masks."""
@@ -81,7 +82,7 @@ class OwnClip(ipywidgets.VBox):
                 self._say(f"Following: frame {t + 1} of {len(clip)}.")
             self.player = MaskPlayer(clip.frames, {"followed": masks}, alt="Your clip with the mask that was followed.")
             self._say("Done. Press the space bar on the picture to play it. You can mark something else and follow it.")
-            self.children = [self.upload, self.said, self.pad, self.button, self.player]
+            self.children = [self.upload, self.webcam, self.said, self.pad, self.button, self.player]
         except (ClipError, ValueError, RuntimeError) as error:
             self._say(str(error))
         finally:

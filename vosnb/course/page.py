@@ -40,8 +40,8 @@ def box(sign: str, *parts: str) -> str:
 
 
 def signed(sign: str, word: str) -> str:
-    """A sign and a word, bold and in the sign's colour; of a question the word alone."""
-    return f'<b style="color: {COLORS[sign]}">{f"{sign} {word}".removeprefix("? ")}</b>'
+    """A bold word in the page's own colour, which is legible, after its sign; of a question the word alone."""
+    return f'<b><span style="color: {COLORS[sign]}">{sign}</span> {word}</b>' if sign != "?" else f"<b>{word}</b>"
 
 
 def inline(text: str) -> str:

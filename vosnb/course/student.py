@@ -13,6 +13,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from nbformat import NotebookNode
+
 from vosnb.course.build import measured, render
 from vosnb.course.notebooks import DEEPER, CourseError, is_deeper, lessons, number, pick, read, text
 from vosnb.files import FileError, read_json, write_text
@@ -148,7 +150,19 @@ def _edition(root: Path) -> Iterator[tuple[str, str]]:
 
 
 def _fresh(name: str, root: Path) -> str:
-    return text(render(name, root, measured(read(root / f"{name}.ipynb")), edition="student"))
+    course = read(root / f"{name}.ipynb")
+    return text(_with_opening(render(name, root, measured(course), edition="student"), course))
+
+
+def _with_opening(fresh: NotebookNode, course: NotebookNode | None) -> NotebookNode:
+    """Where a lesson opens on a film, the student's copy does so too, before anything has run. Of all later outputs it
+    has none: they would tell what the student is asked."""
+    opening = next((cell for cell in course.cells if cell.get("outputs")), None) if course else None
+    if opening and any("image/webp" in output.get("data", {}) for output in opening.outputs):
+        for cell in fresh.cells:
+            if cell.id == opening.id:
+                cell.outputs = opening.outputs
+    return fresh
 
 
 def _is_cut(path: Path) -> bool:

@@ -3,6 +3,7 @@
     frames, film                   frames of video with contours, standing and moving      video.py
     forest, scoreboard, style      plots that are legible on light and dark grounds        plots.py
     matching_diagram               ideas, drawn                                            diagrams.py
+    heat                           values on a grid over frames, large                     figures.py
     picture, filmstrip, heatmap, curves, bars, contact_sheet                               figures.py
     Picture, Photo, Film, Drawing, figure: what they all are, and how they are stored      pictures.py
 
@@ -37,7 +38,7 @@ from vosnb.drawing import (
     tiled,
 )
 from vosnb.show.diagrams import matching_diagram
-from vosnb.show.figures import HATCHES, bars, contact_sheet, curves, filmstrip, heatmap, picture
+from vosnb.show.figures import HATCHES, bars, contact_sheet, curves, filmstrip, heat, heatmap, picture
 from vosnb.show.pictures import WIDTH, Drawing, Film, Photo, Picture, check_alt, encode_png, figure, plain, sized
 from vosnb.show.plots import INK, TONES, forest, scoreboard, style
 from vosnb.show.video import film, frames
@@ -46,7 +47,7 @@ __all__ = [
     "CONTOURS", "DASHES", "Drawing", "Film", "HATCHES", "HEAT", "INK", "PALETTE", "Photo", "Picture", "SERIES",
     "TONES", "VOID", "WIDTH", "anchors", "bars", "check_alt", "check_frame", "check_mask", "contact_sheet",
     "contour_colors", "contoured", "curves", "dashed", "encode_png", "figure", "film", "filmstrip", "font", "forest",
-    "frames", "grid", "heat_colors", "heat_over", "heatmap", "matching_diagram", "numbers_in", "object_color",
+    "frames", "grid", "heat", "heat_colors", "heat_over", "heatmap", "matching_diagram", "numbers_in", "object_color",
     "objects", "outlines", "overlay", "picture", "plain", "rgb", "scoreboard", "shorten", "size", "sized", "style",
     "tiled",
 ]  # fmt: skip

@@ -3,9 +3,9 @@
 import numpy as np
 from PIL import Image, ImageDraw
 
-from vosnb.drawing import SERIES, check_frame, font, grid, heat_colors, heat_over, numbers_in, overlay, shorten
-from vosnb.settings import Count, Positive, Share, Steps, checked
-from vosnb.show.pictures import WIDTH, Picture, figure, plain, sized
+from vosnb.drawing import SERIES, check_frame, font, grid, heat_colors, heat_over, numbers_in, overlay, shorten, tiled
+from vosnb.settings import Count, Positive, Share, Steps, between, checked
+from vosnb.show.pictures import SIDES, WIDTH, Photo, Picture, figure, plain, sized
 
 HATCHES = ("", "///", "...", "\\\\\\", "xxx", "---")
 
@@ -72,19 +72,12 @@ def contact_sheet(
 def heatmap(
     frame, values, *, alt: str, mask=None, top: Positive | None = None, label: str = "", titles=None
 ) -> Picture:
-    """Non-negative values on a coarse grid over the frame, with a scale.
+    """Non-negative values on a coarse grid over the frame, with a scale; a small PNG. Larger, as JPEG: `heat`.
 
     values: (h, w), or {title: (h, w)} for several panels that share the scale; frame and mask: one, or one for each
     panel; top: the value shown brightest, by default the largest; label: what the scale measures.
     """
-    panels = values if isinstance(values, dict) else {"": values}
-    panels = {name: numbers_in(panel, "a heatmap", 2) for name, panel in panels.items()}
-    if not panels:
-        raise ValueError("there is nothing to show: give one grid (h, w), or a dict of grids, one for each panel.")
-    frames = list(frame) if isinstance(frame, (list, tuple)) else [frame] * len(panels)
-    masks = list(mask) if isinstance(mask, (list, tuple)) else [mask] * len(panels)
-    if not len(frames) == len(masks) == len(panels):
-        raise ValueError(f"there are {len(panels)} panels but {len(frames)} frames and {len(masks)} masks.")
+    panels, frames, masks = _panels(frame, values, mask)
     top = top or max(np.nan_to_num(panel).max() for panel in panels.values()) or 1.0
     side = min(360, (WIDTH - 70) / len(panels) - 6)
     images = [
@@ -93,6 +86,26 @@ def heatmap(
     ]
     sheet = grid(images, titles or list(panels))
     return Picture(np.hstack([sheet, _color_scale(sheet.shape[0], top, label)]), alt)
+
+
+@checked
+def heat(
+    frame, values, mask=None, *, alt: str, top: Positive = 1.0, columns: between(1, 3) | None = None, label: str = ""
+) -> Photo:
+    """Non-negative values on a coarse grid over frames, large, with their scale below; stored as JPEG.
+
+    frame: (H, W, 3), one for all panels or a list with one for each; values: (h, w), or {title: (h, w)}; mask: index
+    masks whose outlines are drawn, one or a list as well; top: the value that is shown brightest; label: what the scale
+    measures. Raises ValueError where numbers of panels do not fit.
+    """
+    panels, frames, masks = _panels(frame, values, mask)
+    columns = columns or min(2, len(panels))
+    images = [
+        heat_over(f, panel / top, m, scale=SIDES[columns] / check_frame(f).shape[1])
+        for f, m, panel in zip(frames, masks, panels.values(), strict=True)
+    ]
+    sheet = tiled(images, list(panels), columns)
+    return Photo(np.vstack([sheet, _scale_below(sheet.shape[1], top, label)]), alt)
 
 
 @checked
@@ -181,6 +194,30 @@ def bars(values: dict, *, alt: str, ylabel: str = "J", title: str = "", ylim=Non
 
 
 # ---------------------------------------------------------------- parts
+
+
+def _panels(frame, values, mask) -> tuple[dict[str, np.ndarray], list, list]:
+    """{title: grid (h, w)} with a frame and a mask for each, or a ValueError that says what does not fit."""
+    panels = values if isinstance(values, dict) else {"": values}
+    panels = {name: numbers_in(panel, "a heatmap", 2) for name, panel in panels.items()}
+    if not panels:
+        raise ValueError("there is nothing to show: give one grid (h, w), or a dict of grids, one for each panel.")
+    frames = list(frame) if isinstance(frame, (list, tuple)) else [frame] * len(panels)
+    masks = list(mask) if isinstance(mask, (list, tuple)) else [mask] * len(panels)
+    if not len(frames) == len(masks) == len(panels):
+        raise ValueError(f"there are {len(panels)} panels but {len(frames)} frames and {len(masks)} masks.")
+    return panels, frames, masks
+
+
+def _scale_below(width: int, top: float, label: str) -> np.ndarray:
+    """A dark strip (26, width, 3) that reads heat colours as numbers from 0 to `top`, and says what they measure."""
+    sheet = Image.new("RGB", (width, 26), "#111111")
+    ramp = heat_colors(np.linspace(0, 1, 160))[None].repeat(12, 0)
+    sheet.paste(Image.fromarray(np.rint(ramp).astype(np.uint8)), (22, 7))
+    pen = ImageDraw.Draw(sheet)
+    pen.text((8, 13), "0", "white", font(14), "lm")
+    pen.text((190, 13), shorten(f"{top:.2g}   {label}".rstrip(), width - 198, 14), "white", font(14), "lm")
+    return np.array(sheet)
 
 
 def _color_scale(height: int, top: float, label: str) -> np.ndarray:

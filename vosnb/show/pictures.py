@@ -17,6 +17,7 @@ from vosnb.audience import live
 from vosnb.files import write_bytes
 
 WIDTH = 820  # pixels: what a notebook's column shows without scaling
+SIDES = {1: 600, 2: 450, 3: 304}  # pixels: width of a panel of a large picture, by the number of columns
 
 
 def check_alt(alt) -> str:

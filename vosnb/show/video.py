@@ -4,9 +4,7 @@ import numpy as np
 
 from vosnb.drawing import check_frame, contour_colors, contoured, tiled
 from vosnb.settings import Positive, Share, Steps, between, checked
-from vosnb.show.pictures import Film, Photo, sized
-
-SIDES = {1: 600, 2: 450, 3: 304}  # pixels: width of a panel, by the number of columns
+from vosnb.show.pictures import SIDES, Film, Photo, sized
 
 
 @checked

@@ -31,6 +31,7 @@ BASELINES = ("still", "histogram", "nearest")
 STEPS = {  # {step: (before, after)}
     "backbone, static memory": ("matching:memory=first", f"matching{PHOTOS}:memory=first"),
     "backbone, updated memory": ("matching", f"matching{PHOTOS}"),
+    "updated memory": (f"matching{PHOTOS}:memory=first", f"matching{PHOTOS}"),
     "S0 on creatures' backbone, static memory": ("matching:memory=first", "matching+context:memory=first"),
     "S0 on creatures' backbone, updated memory": ("matching", "matching+context"),
     "S0, static memory": (f"matching{PHOTOS}:memory=first", f"matching+context{PHOTOS}:memory=first"),

@@ -12,9 +12,9 @@
 # # The small print of matching
 #
 # What {{to core}} leaves out: the first network in full, the scale of the affinity, the order of values, soft
-# aggregation, the best matches alone, four schedules of memory, and reading without holding $A$. Each section stands by
-# itself. {{read}} to read, {{run}} to run. All of it is shown on the small network that learned from creatures alone
-# (`matching`), because it is fast; numbers are those of the run that is shipped.
+# aggregation, the best matches alone, four schedules of memory, reading without holding $A$, and whether a matcher goes
+# by place. Each section stands by itself. {{read}} to read, {{run}} to run. All of it is shown on the small network
+# that learned from creatures alone (`matching`), because it is fast; numbers are those of the run that is shipped.
 
 # %% tags=["parameters", "setup"]
 DATASET = "embedded"
@@ -25,6 +25,7 @@ SEED = 0
 BUDGET = 1.0
 
 # %% tags=["setup"]
+import json
 import math
 from typing import NamedTuple
 
@@ -34,11 +35,12 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from vosnb import datasets, metrics
+from vosnb import datasets, metrics, show
 from vosnb.benchmark import load_results
 from vosnb.course.cells import whole_cells
 from vosnb.course.classroom import device, hold, numbers, table
 from vosnb.features import WIDTHS, Backbone, Decoder, MemoryEncoder, load_weights, to_image
+from vosnb.paths import RESULTS
 from vosnb.trackers import make_tracker, segment
 
 dev = device(DEVICE)
@@ -329,14 +331,19 @@ numbers(
 #
 # ## Reading without holding A
 #
-# $A$ has an entry for each pair of a query cell and a memory cell. For a frame of DAVIS at 480 x 854 pixels that is
-# 60 x 107 cells; with six frames in memory $A$ takes 989 MB, for one object in one frame:
+# $A$ has an entry for each pair of a query cell and a memory cell. How large is it for a frame of DAVIS, 480 x 854
+# pixels, with six frames in memory?
 
 # %%
-cells = math.ceil(480 / 8) * math.ceil(854 / 8)
-print(f"{cells} query cells, {6 * cells} memory cells: {cells * 6 * cells * 4 / 1e6:.0f} MB")
+for stride in (8, 16):
+    cells = math.ceil(480 / stride) * math.ceil(854 / stride)
+    print(f"stride {stride}: {cells} query cells, {6 * cells} memory cells, {cells * 6 * cells * 4 / 1e6:.0f} MB")
 
 # %% [markdown]
+# Our networks have stride 8, and there $A$ takes 989 MB, for one object in one frame. The paper's networks (S0's, as
+# STM's) have stride 16: a quarter of the cells in each frame, and so a sixteenth of the memory, 63 MB. It grows with
+# the memory all the same.
+#
 # But who needs $A$? We need what is *read*, one vector for each query cell. So walk over the memory in blocks: keep a
 # running sum of weighted values and a running sum of weights, and divide at the end. Deep learning libraries have this
 # built in under the name of fused, or flash, attention. The zeros that `as_head` appends make keys and values equally
@@ -395,5 +402,46 @@ hold("flat grows by", bill[1]["flat, MB"] / bill[0]["flat, MB"], high=2.1)
 # Twice the cells need four times the memory with $A$ and twice without: the square is gone. The price is that there
 # is no $A$ left to look at. So the trackers use `read_flat`, and whenever we want to *understand* something we
 # compute $A$.
+#
+# ## Does a matcher go by place?
+#
+# The lesson moves a window in one frame. The lesson's forest plot, of an old matcher (from scratch) and a new one (on
+# photographs), is half of a study on clips of creature twins, with the target alone. *Moved apart*: frame 0 is one
+# window of a larger scene, all later frames are another one, 48 pixels to the side, and J counts only what both see.
+# *Rolled*: later frames are rolled by a quarter of their width, so that what leaves on one side comes in on the other.
+
+# %% tags=["plot"]
+place = {(row["tracker"], row["measure"]): row for row in json.loads((RESULTS / "place.json").read_text())["rows"]}
+NAMES = {"matching": "from scratch", "matching:backbone=photos": "on photographs", "nearest": "nearest neighbours"}
+show.forest(
+    [place[tracker, measure] for measure in ("moved apart", "rolled") for tracker in NAMES],
+    label=lambda row: f"{NAMES[row['tracker']]}, {row['measure']} ({row['clips']})",
+    xlabel="change of mean J when nothing changes but the place (number of clips in brackets)",
+    alt="Forest plot of the change of J when memory and query are seen at two places. The matcher trained from scratch "
+    "loses in both measures, with an interval clear of zero when windows are moved apart; the matcher on photographs "
+    "and nearest neighbours lose nothing that can be told from zero.",
+)
+
+# %% tags=["hold"]
+numbers(
+    scratch_rolled=place["matching", "rolled"]["gain"],
+    scratch_low=place["matching", "rolled"]["low"],
+    scratch_high=place["matching", "rolled"]["high"],
+    scratch_clips=place["matching", "moved apart"]["clips"],
+)
+hold("rolled is not clear of zero", place["matching", "rolled"]["high"] > 0)
+hold("only moved apart is", place["matching", "moved apart"]["high"] < 0)
+
+# %% [markdown]
+# Rolled, the matcher that was trained from scratch changes by {{scratch_rolled:+.3f}}, and its interval, from
+# {{scratch_low:.3f}} to {{scratch_high:+.3f}}, includes zero; rolling also cuts some objects in two at the seam. Only
+# in {{scratch_clips}} of its six clips do both windows see the target, for its picture is smaller: there 48 pixels are
+# a fifth of the width, and a ninth in the others. And a bootstrap of four clips gives intervals that are too short.
+#
+# How can a network know a place that its equation does not contain? Its convolutions pad the border with zeros, so a
+# cell near a border looks like one. And in training all three frames of a sample were cut by the *same* window, so
+# "look where it was" paid off, and keys could learn it. The frames of the matcher on photographs were cut by a window
+# *each*. But the two differ in their backbones as well, and nearest neighbours, on the new backbone and with no such
+# training, lose nothing either. So this measurement cannot say which of the two did it.
 #
 # Back to {{to core}}.

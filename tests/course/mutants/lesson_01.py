@@ -1,11 +1,9 @@
 """Answers to the exercises of lesson 01 that must pass, and wrong ones that must not."""
 
-import math
-
 import torch
 
 from vosnb.course.cells import to_cells, to_pixels
-from vosnb.course.exercises.lesson_01 import QUESTION, NearestReference, read_as_stm
+from vosnb.course.exercises.lesson_01 import QUESTION, NearestReference, follow_cells_faulty
 
 # ---------------------------------------------------------------------------------------------- read
 
@@ -137,30 +135,53 @@ class NearestUnsharp(NearestReference):
         return super().step(frame)
 
 
-# ---------------------------------------------------------------------------------------------- mend_read
+# ---------------------------------------------------------------------------------------------- follow_cells
 
 
-def mended_by_rows(query_keys, memory_keys, memory_values):
-    A = torch.softmax(query_keys.T @ memory_keys / query_keys.shape[0] ** 0.5, dim=1)
-    return memory_values @ A.T
+def follow_by_frames(x, labels, read):
+    """The same, with a list of frames in place of three names."""
+    frames = [(x[0], labels)]
+    for now in x[1:]:
+        keys, values = zip(frames[0], frames[-1], strict=True)
+        frames.append((now, read(now, torch.cat(keys, 1), torch.cat(values, 1), 20.0)))
+    return [label for _, label in frames]
 
 
-def mended_without_scale(query_keys, memory_keys, memory_values):
-    return memory_values @ torch.softmax(memory_keys.T @ query_keys, dim=0)
+def follow_kept(x, labels, read, keep, decide=False, scale=20.0):
+    frames, found = [(x[0], labels)], [labels]
+    for now in x[1:]:
+        keys, values = (torch.cat(part, 1) for part in zip(*keep(frames), strict=True))
+        found.append(read(now, keys, values, scale))
+        frames.append((now, (found[-1] == found[-1].amax(0)).float() if decide else found[-1]))
+    return found
 
 
-def mended_afterwards(query_keys, memory_keys, memory_values):
-    A = torch.softmax(memory_keys.T @ query_keys / math.sqrt(query_keys.shape[0]), dim=1)
-    return memory_values @ (A / A.sum(0))
+def follow_frame_0(x, labels, read):
+    return follow_kept(x, labels, read, lambda frames: frames[:1])
 
 
-def mended_by_a_mean(query_keys, memory_keys, memory_values):
-    return memory_values.mean(1, keepdim=True).expand(-1, query_keys.shape[1])
+def follow_latest(x, labels, read):
+    return follow_kept(x, labels, read, lambda frames: frames[-1:])
 
 
-def mended_over_all(query_keys, memory_keys, memory_values):
-    match = memory_keys.T @ query_keys
-    return memory_values @ torch.softmax(match.flatten(), 0).view(match.shape)
+def follow_stale(x, labels, read):
+    return follow_kept(x, labels, read, lambda frames: [frames[0], frames[-2:][0]])
+
+
+def follow_all(x, labels, read):
+    return follow_kept(x, labels, read, lambda frames: frames)
+
+
+def follow_decided(x, labels, read):
+    return follow_kept(x, labels, read, lambda frames: [frames[0], frames[-1]], decide=True)
+
+
+def follow_sharper(x, labels, read):
+    return follow_kept(x, labels, read, lambda frames: [frames[0], frames[-1]], scale=40.0)
+
+
+def follow_without_frame_0(x, labels, read):
+    return follow_by_frames(x, labels, read)[1:]
 
 
 # ---------------------------------------------------------------------------------------------- when_to_remember
@@ -174,7 +195,7 @@ ANOTHER = (
 RIGHT = {
     "read": [read_by_einsum],
     "Nearest": [NearestByLoop],
-    "mend_read": [mended_by_rows],
+    "follow_cells": [follow_by_frames],
     "when_to_remember": [ANOTHER],
 }
 MUTANTS = {
@@ -199,12 +220,15 @@ MUTANTS = {
         "maps of cells": (NearestInCells, "still of cells"),
         "no sharpness": (NearestUnsharp, "not those of the recipe"),
     },
-    "mend_read": {
-        "the fault itself": (read_as_stm, "symptom is still there"),
-        "the scale is lost": (mended_without_scale, "sqrt(d) is lost"),
-        "divided afterwards": (mended_afterwards, "divided by the totals"),
-        "a mean": (mended_by_a_mean, "mean of the whole memory"),
-        "softmax over everything": (mended_over_all, "symptom is still there"),
+    "follow_cells": {
+        "the fault itself": (follow_cells_faulty, "symptom is still there"),
+        "frame 0 alone": (follow_frame_0, "a thing that turns"),
+        "the latest alone": (follow_latest, "frame 0 has left"),
+        "one frame old": (follow_stale, "the frame before the latest"),
+        "all frames": (follow_all, "every frame"),
+        "decisions": (follow_decided, "doubt should stay doubt"),
+        "another scale": (follow_sharper, "more has changed"),
+        "frame 0 not returned": (follow_without_frame_0, "six maps"),
     },
     "when_to_remember": {
         "too short": ("I would skip bad frames.", "at least 25"),

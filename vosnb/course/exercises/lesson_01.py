@@ -1,6 +1,4 @@
-"""Exercises of lesson 01: a read-out, a tracker by nearest neighbours, a silent slip, and what to remember."""
-
-import math
+"""Exercises of lesson 01: a read-out, a tracker by nearest neighbours, a lost object, and what to remember."""
 
 import torch
 
@@ -245,68 +243,114 @@ Nearest = Exercise(
     check=_check_nearest,
 )
 
-# ---------------------------------------------------------------------------------------------- mend_read
+# ---------------------------------------------------------------------------------------------- follow_cells
 
 
-def mend_read_reference(query_keys, memory_keys, memory_values):
-    match = memory_keys.T @ query_keys
-    A = torch.softmax(match / math.sqrt(query_keys.shape[0]), dim=0)
-    return memory_values @ A
+def follow_cells_faulty(x, labels, read):
+    """x: T feature maps (C, N); labels of frame 0 (K + 1, N); read: yours -> labels of each frame, T x (K + 1, N)."""
+    found, keys, values = [labels], x[0], labels
+    for now in x[1:]:
+        memory = torch.cat([x[0], keys], 1), torch.cat([labels, values], 1)  # frame 0, and the latest frame
+        answer = read(now, *memory, 20.0)
+        keys, values = now, found[-1]
+        found.append(answer)
+    return found
 
 
-def read_as_stm(query_keys, memory_keys, memory_values):
-    """query_keys (d, N), memory_keys (d, M), memory_values (v, M) -> what each query cell reads, (v, N)."""
-    match = memory_keys.T @ query_keys
-    A = torch.softmax(match / math.sqrt(query_keys.shape[0]), dim=1)
-    return memory_values @ A
+def follow_cells_reference(x, labels, read):
+    """x: T feature maps (C, N); labels of frame 0 (K + 1, N); read: yours -> labels of each frame, T x (K + 1, N)."""
+    found, keys, values = [labels], x[0], labels
+    for now in x[1:]:
+        memory = torch.cat([x[0], keys], 1), torch.cat([labels, values], 1)  # frame 0, and the latest frame
+        answer = read(now, *memory, 20.0)
+        keys, values = now, answer
+        found.append(answer)
+    return found
 
 
-def _check_mend_read(answer):
-    r = torch.Generator().manual_seed(3)
-    queries, memory, values = (2 * torch.randn(shape, generator=r) for shape in ((16, 7), (16, 5), (3, 5)))
-    got = answer(queries, memory, values)
-    shape = tuple(getattr(got, "shape", ()))
-    expect(shape == (3, 7), f"seven query cells read values of 3 numbers, so (3, 7); yours is {shape}.")
-    ones = torch.as_tensor(answer(queries, memory, torch.ones(1, 5)))
+def _follow_cells(x, labels, slip):
+    """The reference with one slip, to tell a student which it is."""
+    found, frames = [labels], [(x[0], labels)]
+    for now in x[1:]:
+        first, latest = frames[0], frames[max(0, len(frames) - 2)] if slip == "stale" else frames[-1]
+        kept = {"frame 0": [first], "latest": [latest], "all": frames}.get(slip, [first, latest])
+        answer = read_reference(now, *(torch.cat(part, 1) for part in zip(*kept, strict=True)), 20.0)
+        frames.append((now, torch.eye(len(answer))[answer.argmax(0)].T if slip == "decided" else answer))
+        found.append(answer)
+    return found
+
+
+WAYS_OUT = {
+    "frame 0": "the symptom is gone, and so is the latest frame: a thing that turns is not found any more. Keep its "
+    "keys, and find the values that belong to them.",
+    "latest": "now keys and values fit, but frame 0 has left the memory. It is the one frame whose labels are true.",
+    "stale": "now keys and values are of one frame again, but of the frame before the latest.",
+    "decided": "keys and values fit now. But you remember decisions, zeros and ones: doubt should stay doubt.",
+    "all": "keys and values fit now. But you remember every frame, and not frame 0 and the latest alone.",
+}
+
+
+def _walk():
+    """Six maps (16, 20) of cells in a row, labels (2, 20) of each: an object of two cells that turns as it walks."""
+    r = torch.Generator().manual_seed(4)
+    ground = torch.nn.functional.normalize(torch.cat([torch.zeros(2, 20), torch.randn(14, 20, generator=r)]), dim=0)
+    maps, labels = [], []
+    for t in range(6):
+        at, turn = 2 + 3 * t, torch.tensor(0.4 * t)
+        x, inside = ground.clone(), torch.zeros(20)
+        x[:, at : at + 2], inside[at : at + 2] = 0, 1
+        x[0, at : at + 2], x[1, at : at + 2] = turn.cos(), turn.sin()
+        maps.append(x)
+        labels.append(torch.stack([1 - inside, inside]))
+    return maps, labels
+
+
+def _check_follow_cells(answer):
+    maps, truth = _walk()
+    got = answer(maps, truth[0], read_reference)
     expect(
-        same(ones, torch.ones(1, 7), 1e-4),
-        "the symptom is still there. Give every memory cell the value 1: then every query cell should read exactly 1, "
-        f"and yours read from {float(ones.min()):.2f} to {float(ones.max()):.2f}.",
+        isinstance(got, list) and len(got) == 6 and all(tuple(p.shape) == (2, 20) for p in got),
+        "six frames went in, so six maps of labels (K + 1, N) come out, that of frame 0 first.",
     )
-    truth = mend_read_reference(queries, memory, values)
+    expect(same(got[0], truth[0]), "the labels of frame 0 were given: they come first, as they are.")
+    r = torch.Generator().manual_seed(5)
+    mixed = [torch.nn.functional.normalize(torch.randn(5, 20, generator=r), dim=0) for _ in range(6)]
+    yours = answer(mixed, truth[0], read_reference)
+    for slip, said in WAYS_OUT.items():
+        expect(not _alike(yours, _follow_cells(mixed, truth[0], slip)), said)
+    lost = [t for t in range(6) if not same(got[t].argmax(0), truth[t].argmax(0))]
     expect(
-        not same(got, mend_read_reference(4 * queries, memory, values)),
-        "the fault is mended, but the division by sqrt(d) is lost on the way: this network was trained with it.",
+        lost != [2, 3, 4, 5],
+        "the symptom is still there: frame 1 is right, and from frame 2 on a thing that walks loses its label. Work "
+        "through frame 2 by hand. Of which frame are the keys in memory, and of which frame are the values?",
     )
+    expect(not lost, f"in frame {lost[0] if lost else 0} the object has not got its label.")
     expect(
-        not same(got, values.mean(1, keepdim=True).expand(3, 7)),
-        "now every query cell reads the mean of the whole memory, whatever it looks like.",
+        _alike(yours, follow_cells_reference(mixed, truth[0], read_reference)),
+        "the object is followed, but more has changed than the fault: scale, memory and reading were right.",
     )
-    by_total = read_as_stm(queries, memory, values) / read_as_stm(queries, memory, torch.ones(1, 5))
-    expect(
-        not same(got, by_total),
-        "you divided by the totals afterwards. They are one now, but the weights still come from a competition for the "
-        "memory cells: find where that begins.",
-    )
-    expect(same(got, truth), "every cell reads one unit, but not from the cells that it is most like.")
 
 
-mend_read = Exercise(
-    name="mend_read",
-    title="Some cells read 80 units, others none",
+follow_cells = Exercise(
+    name="follow_cells",
+    title="Whoever moves is lost",
     kind="bug hunt",
-    task="`read_as_stm` raises no error, and the shape of what it returns is right. Find the one fault, and mend it.",
+    task="This program follows labels from frame to frame. What stands still it follows for ever; of what moves it "
+    "loses more and more. Find the one fault and mend it. Everything else in it is right.",
     difficulty=2,
     importance=4,
-    minutes=10,
+    minutes=15,
     hints=(
-        "Let every memory cell have the value 1. What should each query cell read? What does it read?",
-        "Write the shape of `match` beside its line. Which axis is the memory?",
-        "STM's own code has a batch axis in front: there axis 1 is the memory. What is it here?",
+        "Frame 1 comes out right, also for a thing that moves. What is in memory when frame 1 is read, and what when "
+        "frame 2 is read?",
+        "A memory cell is a key and a value *of the same cell of the same frame*. Write the number of the frame beside "
+        "each of the two, for the second round of the loop.",
+        "For a thing that stands still, the labels of the last frame and of the one before are the same. For which "
+        "frame does `found[-1]` stand at that place?",
     ),
-    reference=mend_read_reference,
-    check=_check_mend_read,
-    faulty=read_as_stm,
+    reference=follow_cells_reference,
+    check=_check_follow_cells,
+    faulty=follow_cells_faulty,
 )
 
 # ---------------------------------------------------------------------------------------------- when_to_remember
@@ -348,9 +392,8 @@ when_to_remember = Exercise(
     rubric=(
         "The rule uses only what the tracker knows at that moment: no true mask, no later frame.",
         "A control separates the rule from its side effect: for example as many frames remembered at random.",
-        "Thresholds are chosen on other clips than those of the verdict, and strangers (toys, real video) are among "
-        "the "
-        "latter.",
+        "Thresholds are chosen on other clips than those of the verdict, and clips from worlds in which no network "
+        "trained (toys, real video) are among the latter.",
         "Trackers are compared clip by clip, with an interval, and not by two means alone.",
         "It says which result would speak against the rule.",
     ),
