@@ -41,8 +41,8 @@ class InThisProcess:
 
     def __exit__(self, *_): ...
 
-    def map(self, function, items, chunksize):
-        return map(function, items)
+    def map(self, function, *items, chunksize=1):
+        return map(function, *items)
 
 
 @pytest.fixture

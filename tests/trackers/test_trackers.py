@@ -189,8 +189,8 @@ def test_d_alone_on_photographs_is_whitened_by_the_clip_that_it_follows():
         ("matching", {"backbone": "photo"}, "take one of photos, creatures"),
         ("matching", {"backbone": "photos", "weights": "matching"}, "does not fit this network"),
         ("kernels", {"backbone": "photos"}, "does not fit this network"),
-        ("frtm", {"backbone": "photos"}, "there is no R on photographs: take refine=false"),
-        ("base-net", {"backbone": "photos"}, "take one of creatures"),
+        ("frtm", {"backbone": "photos"}, "no refinement on photographs is shipped: make one with `vosnb train"),
+        ("base-net", {"backbone": "photos"}, "no base-net on photographs is shipped"),
         ("nearest", {"neighbours": 0}, "a whole number of at least 1"),
     ],
 )

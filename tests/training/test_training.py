@@ -13,6 +13,7 @@ from vosnb.efficientnet import WIDTHS, load_photographs
 from vosnb.features import load_weights
 from vosnb.methods.matching import MatchingNet, PhotographMatchingNet, affinity
 from vosnb.methods.refinement import RefinementNet, UntrainedTargetNet
+from vosnb.trackers import make_tracker
 from vosnb.training import e_osvos, loop, matching, refinement
 
 
@@ -227,3 +228,21 @@ def test_damaged_clips_that_were_kept_are_drawn_again(tmp_path):
     for damage in (b"", b"no arrays", b"PK\x03\x04 cut"):
         (tmp_path / "build" / "training" / "some.npz").write_bytes(damage)
         assert loop.kept("some", lambda: {"a": np.arange(3)})["a"][2] == 2
+
+
+@pytest.mark.parametrize("what, taker", [("refinement", "frtm"), ("base-net", "base-net")])
+def test_s1_is_trained_on_photographs_and_its_trackers_take_what_came_out(
+    monkeypatch, tmp_path, in_this_process, what, taker
+):
+    monkeypatch.setattr(refinement, "ProcessPoolExecutor", in_this_process)
+    monkeypatch.setitem(refinement.RECIPES, "photos", refinement.RECIPES["photos"]._replace(side=64))
+    file = refinement.train(what, steps=2, batch=2, count=1, device="cpu", backbone="photos")
+    assert file == tmp_path / "build" / "weights" / f"{what}-photos.safetensors"
+    drawn = refinement.clips(0, 1, "photos")  # kept since the training
+    frame, mask, scores = drawn["frames"][0, 0], drawn["masks"][0, 0, 0], drawn["scores"][0, 0, 0]
+    inside = mask.reshape(8, 8, 8, 8).mean((1, 3)) > 0.5
+    assert scores[inside].mean() > scores[~inside].mean() + 0.3  # target models know their first frame
+    tracker = make_tracker(taker, backbone="photos", weights=file, short_side=64, device="cpu")
+    tracker.start(frame, mask.astype(np.uint8))
+    p = tracker.step(frame)
+    assert p.shape == (2, 64, 64) and torch.allclose(p.sum(0), torch.ones(64, 64), atol=1e-5)

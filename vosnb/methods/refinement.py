@@ -258,3 +258,9 @@ class Deepest(nn.Module):
 
     def forward(self, maps: list[torch.Tensor]) -> torch.Tensor:
         return of_one_length(maps)[0]
+
+
+OFFLINE = {  # {what `vosnb train` calls it: {backbone: network}}
+    "refinement": {"photos": PhotographRefinementNet, "creatures": RefinementNet},
+    "base-net": {"photos": PhotographBaseNet, "creatures": BaseNet},
+}

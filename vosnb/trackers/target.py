@@ -14,14 +14,7 @@ from vosnb.methods.augmentation import augment_first_frame
 from vosnb.methods.gauss_newton import DIRECTIONS
 from vosnb.methods.losses import soft_mask_loss
 from vosnb.methods.matching import MatchingNet, soft_aggregate
-from vosnb.methods.refinement import (
-    BaseNet,
-    PhotographBaseNet,
-    PhotographRefinementNet,
-    RefinementNet,
-    UntrainedTargetNet,
-    backbone_maps,
-)
+from vosnb.methods.refinement import OFFLINE, BaseNet, UntrainedTargetNet, backbone_maps
 from vosnb.methods.target_model import Settings, TargetModel
 from vosnb.settings import Count, Part, Positive, Seed, Share, Steps
 from vosnb.trackers.base import SHORT_SIDES, Backbone, NetworkTracker, resize
@@ -37,8 +30,15 @@ def odds_aggregate(p: torch.Tensor) -> torch.Tensor:
     return torch.softmax(with_background / (1 - with_background), dim=0)
 
 
-REFINEMENTS = {"photos": (PhotographRefinementNet, "refinement-photos"), "creatures": (RefinementNet, "refinement")}
-BASE_NETS = {"photos": (PhotographBaseNet, "base-net-photos"), "creatures": (BaseNet, "base-net")}
+def load_offline(what: str, backbone: str, weights: Weights | None) -> nn.Module:
+    """R or the base net with weights, by default the shipped ones; ValueError on photographs, where there are none."""
+    if backbone == "photos" and weights is None:
+        raise ValueError(
+            f"no {what} on photographs is shipped: make one with `vosnb train {what} --backbone photos` and give its "
+            "file as weights=FILE, or take target-model, which needs none."
+        )
+    return load_weights(OFFLINE[what][backbone](), weights or what)
+
 
 FUSIONS = {"paper": soft_aggregate, "code": odds_aggregate}
 Fusion = Literal[*FUSIONS]
@@ -130,11 +130,10 @@ class TargetTracker(RefinedTracker):
         backbone: Backbone = "creatures",
         **network,
     ):
-        if net is None and backbone == "photos" and not refine:
+        if net is None and backbone == "photos" and not refine and weights is None:
             net = UntrainedTargetNet()
         elif net is None:
-            kind, name = REFINEMENTS[backbone]
-            net = load_weights(kind(), weights or name)
+            net = load_offline("refinement", backbone, weights)
         super().__init__(net, augmented, fusion, seed, backbone, **network)
         self.refine, self.update_every, self.remember = refine, update_every, remember
         self.settings = Settings(
@@ -239,8 +238,7 @@ class BaseNetTracker(RefinedTracker):
         **network,
     ):
         if net is None:
-            kind, name = BASE_NETS[backbone]
-            net = load_weights(kind(), weights or name)
+            net = load_offline("base-net", backbone, weights)
         super().__init__(net, augmented, fusion, seed, backbone, **network)
         self.finetune, self.learning_rate, self.batch = finetune, learning_rate, batch
 

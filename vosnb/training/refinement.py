@@ -27,14 +27,7 @@ from vosnb.features import Device, load_weights, save_weights, to_image
 from vosnb.methods.augmentation import augment_first_frame
 from vosnb.methods.losses import soft_mask_loss
 from vosnb.methods.matching import MatchingNet
-from vosnb.methods.refinement import (
-    BaseNet,
-    PhotographBaseNet,
-    PhotographRefinementNet,
-    RefinementNet,
-    UntrainedTargetNet,
-    backbone_maps,
-)
+from vosnb.methods.refinement import OFFLINE, BaseNet, RefinementNet, UntrainedTargetNet, backbone_maps
 from vosnb.methods.target_model import Settings, TargetModel
 from vosnb.settings import Count, Seed, checked
 from vosnb.training.loop import begin, descend, fit, kept, prepare
@@ -49,21 +42,20 @@ class Recipe(NamedTuple):
     """What differs between the two backbones.
 
     side: of the square frames, in pixels. clips: how many. target, augmented: settings of the target models, and the
-    images that each is learned on. networks: R's and the base net's, by what `train` calls them.
+    images that each is learned on.
     """
 
     side: int
     clips: int
     target: Settings
     augmented: int
-    networks: dict[str, type[nn.Module]]
 
 
 IN_CREATURES = Settings(hidden=32, iterations=(5, 10, 10, 10), regularisation=(100.0, 100.0), squared=False)
 IN_PHOTOS = replace(IN_CREATURES, regularisation=(30.0, 30.0))
 RECIPES = {
-    "creatures": Recipe(128, 500, IN_CREATURES, 8, {"refinement": RefinementNet, "base-net": BaseNet}),
-    "photos": Recipe(208, 300, IN_PHOTOS, 5, {"refinement": PhotographRefinementNet, "base-net": PhotographBaseNet}),
+    "creatures": Recipe(128, 500, IN_CREATURES, 8),
+    "photos": Recipe(208, 300, IN_PHOTOS, 5),
 }
 
 
@@ -190,7 +182,7 @@ def train(
     out = begin(what if backbone == "creatures" else f"{what}-{backbone}", out, resume)
     device, recipe = prepare(seed, device), RECIPES[backbone]
     found = clips(seed, count or recipe.clips, backbone)
-    net, encoder = recipe.networks[what]().to(device), load_backbone(backbone, device)
+    net, encoder = OFFLINE[what][backbone]().to(device), load_backbone(backbone, device)
     if backbone == "creatures":
         net.features.whiten.mean.copy_(torch.from_numpy(found["mean"]))
         net.features.whiten.matrix.copy_(torch.from_numpy(found["matrix"]))
