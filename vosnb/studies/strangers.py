@@ -267,7 +267,7 @@ def rows_of(part: str, name: str, clips: list[Clip], memory: str, matcher: str, 
     """A row for each way to adapt, beside the same matcher without."""
     settings = MATCHERS[matcher] | {"memory": MEMORIES[memory]}
     makers = {way: partial(StrangersTracker, **settings, **turned) for way, turned in ways.items()}
-    found = gains(f"s0-{part}-{name}-{memory}-{matcher}", partial(plain, **settings), makers, clips, objects)
+    found = gains(f"s0-{part}-{name}-{objects}-{memory}-{matcher}", partial(plain, **settings), makers, clips, objects)
     where = {"part": part, "list": name, "memory": memory, "matcher": matcher}
     return [rounded({"what": way} | where | more | row_of(row)) for way, row in found.items()]
 
