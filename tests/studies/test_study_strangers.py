@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from vosnb import creatures
-from vosnb.datasets import load
-from vosnb.paths import DATA, RESULTS
+from vosnb.paths import RESULTS
 from vosnb.studies import common, strangers
 from vosnb.trackers import make_tracker, segment
 
@@ -17,14 +16,13 @@ WAYS = [
     {"queries": "pasted", "recoloured": True, "n": 1},
     {"part": "matrix"},
     {"again": 2},
-    {"share": "own"},
     {"mask": "rolled"},
 ]
 
 
 @pytest.fixture(scope="module")
 def clip():
-    return creatures.generate(1, "twins", "val", frames=6)
+    return creatures.generate(1, "twins", "val", frames=6).only(1)
 
 
 def masks(tracker, clip):
@@ -43,14 +41,14 @@ def test_a_way_without_steps_is_the_matcher_and_with_steps_it_moves_the_keys(cli
 
 
 def test_a_wrong_mask_is_wrong_and_another_clip_is_another(clip):
-    other = creatures.generate(2, "twins", "val", frames=2)
+    other = creatures.generate(2, "twins", "val", frames=2).only(1)
     trackers = {
         mask: strangers.StrangersTracker(steps=1, mask=mask, clips=[clip, other])
         for mask in ("own", "rolled", "other clip")
     }
     for tracker in trackers.values():
         tracker.about(clip)
-        tracker.start(clip.frames[0], clip.only(1).first_mask)
+        tracker.start(clip.frames[0], clip.first_mask)
     own, rolled, another = (tracker.first[1] for tracker in trackers.values())
     torch.testing.assert_close(rolled, own.roll(own.shape[-1] // 2, -1))
     tracker = make_tracker("matching")
@@ -59,7 +57,9 @@ def test_a_wrong_mask_is_wrong_and_another_clip_is_another(clip):
 
 
 def test_each_part_has_its_rows_and_a_second_run_takes_what_is_there(monkeypatch, tmp_path):
-    monkeypatch.setattr(strangers, "load", lambda folder, split: [c.subclip(0, 7) for c in load(folder, split)])
+    clips = [creatures.generate(seed, "twins", "val", frames=7) for seed in (1, 2)]  # two that are thinned to three
+    monkeypatch.setattr(strangers, "load", lambda folder, split: clips)
+    monkeypatch.setattr(strangers, "of", lambda world, split, difficulties: clips)
     monkeypatch.setattr(strangers, "MATCHERS", {"old": {}})
     monkeypatch.setattr(strangers, "QUICK", {"steps": 1})
     monkeypatch.setattr(common, "ROOT", tmp_path)
@@ -70,16 +70,16 @@ def test_each_part_has_its_rows_and_a_second_run_takes_what_is_there(monkeypatch
 
     def run(*parts):
         options = [option for part in parts for option in ("--part", part)]
-        monkeypatch.setattr(sys, "argv", ["strangers", str(DATA / "toys"), "--split", "test", "--clips", "1", *options])
+        monkeypatch.setattr(sys, "argv", ["strangers", "FOLDER", "--split", "dev", "--clips", "2", *options])
         strangers.main()
         return json.loads((tmp_path / "s0.json").read_text())["rows"]
 
     stored = run("stored")
-    rows = run("controls", "objects")
+    rows = run("controls", "leaks", "objects")
     assert rows[: len(stored)] == stored
-    assert {row["part"] for row in rows} == {"worlds", "training", "controls", "objects"}
+    assert {row["part"] for row in rows} == {"worlds", "training", "controls", "leaks", "objects"}
     monkeypatch.setattr("vosnb.trackers.matching.MatchingTracker._step", None)  # would fail if it ran again
-    assert run("controls", "objects") == rows
+    assert run("controls", "leaks", "objects") == rows
 
 
 def test_what_is_stored_adds_up():

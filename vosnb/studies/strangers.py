@@ -30,10 +30,11 @@ from vosnb.clips import Clip
 from vosnb.datasets import load
 from vosnb.features import STRIDE
 from vosnb.methods.augmentation import augment_first_frame, blur_kernel, cut_and_inpaint, paste, transform
-from vosnb.methods.context import adapt_keys
+from vosnb.methods.context import adapt_keys, excess_losses
+from vosnb.methods.matching import affinity
 from vosnb.paths import RESULTS
 from vosnb.settings import Count, Positive
-from vosnb.studies.common import gains, rounded, write
+from vosnb.studies.common import compared, gains, rounded, write
 from vosnb.trackers.base import resize
 from vosnb.trackers.matching import ContextTracker, reference
 
@@ -52,9 +53,14 @@ TRIED = {  # {way: what is turned}; everything else stays as it is shipped
     "pasted frames": QUICK | {"queries": "pasted"},
     "pasted frames, softmax four times as soft": QUICK | {"queries": "pasted", "softness": 4.0},
     "pasted frames with a recoloured copy": QUICK | {"queries": "pasted", "recoloured": True},
+    "pasted frames and frame 0": QUICK | {"queries": "both"},
+    "pasted frames, matrix": QUICK | {"queries": "pasted", "part": "matrix"},
+    "pasted frames and frame 0, and again every 9 frames": QUICK | {"queries": "both", "again": 9 // THINNED},
     "again once, after 9 frames": QUICK | {"again": 9 // THINNED, "times": 1},
     "again every 9 frames": QUICK | {"again": 9 // THINNED},
 }
+FINALISTS = ("20 steps", "pasted frames", "pasted frames and frame 0", "again every 9 frames")
+COST = {way: TRIED[way] for way in ("as shipped", "20 steps", "a matrix behind the keys", "pasted frames")}
 BEGAN = {"random": "at random", "features": "as features"}
 CONTROLS = {
     "its own mask": {},
@@ -102,8 +108,8 @@ class StrangersTracker(ContextTracker):
     """`matching+context` that adapts in other ways.
 
     queries: "first", frame 0 looks into itself; "pasted", so do `n` frames into which its object was pasted anew
-        (S1 section 3.1) in its place. recoloured: the object once more, in other colours, stands in all of them and in
-        the memory.
+        (S1 section 3.1) in its place; or "both". recoloured: the object once more, in other colours, stands in all of
+        them and in the memory.
     softness: of the softmax while the keys are tuned. part: "convolutions", or a "matrix" behind each of them.
     again: adapt again after so many frames, at most `times` times, on frame 0 and the cells of the answer that it is
         sure of, to `sure` or more; what is remembered gets new keys.
@@ -115,8 +121,8 @@ class StrangersTracker(ContextTracker):
 
     def __init__(
         self,
-        queries: Literal["first", "pasted"] = "first",
-        n: Count = 3,
+        queries: Literal["first", "pasted", "both"] = "first",
+        n: Count = 2,
         recoloured: bool = False,
         softness: Positive = 1.0,
         part: Literal["convolutions", "matrix"] = "convolutions",
@@ -167,13 +173,13 @@ class StrangersTracker(ContextTracker):
             seen = self._look(self.teacher.frames[0])
             masks = self._fit_masks(self.teacher.first_mask, [1], self._fit(self.teacher.frames[0]).shape[-2:])
         queries = [(seen, masks)]
-        if self.queries == "pasted":
+        if self.queries != "first":
             frames, shown = self._pasted(masks.shape[-2:])
             pasted = [
                 (self._look(f), torch.from_numpy(m)[None, None].float().to(self.device))
                 for f, m in zip(frames, shown, strict=True)
             ]
-            queries = pasted[1:]
+            queries = pasted[1:] if self.queries == "pasted" else [*queries, *pasted[1:]]
             if self.recoloured:
                 seen = pasted[0][0]
         self.first = self.net.memory_encoder(*reference(seen, masks)), F.avg_pool2d(masks, STRIDE)[:, 0]
@@ -283,26 +289,48 @@ def row_of(gain: dict) -> dict:
     return {"without": gain["J_without"], "with": gain["J"]} | row
 
 
+def cost(lists: dict[str, list[Clip]]) -> list[dict]:
+    """Seconds of one core that adaptation takes on each list's first clip; J is not looked at."""
+    return [
+        {
+            "what": way,
+            "part": "cost",
+            "list": name,
+            "matcher": matcher,
+            "seconds": round(seconds_of(clips[0].only(1), **settings | turned), 2),
+        }
+        for name, clips in lists.items()
+        for matcher, settings in MATCHERS.items()
+        for way, turned in COST.items()
+    ]
+
+
 def seconds_of(clip: Clip, **settings) -> float:
-    """Seconds of one core for adaptation in a clip's first frame, beside the same first frame without."""
+    """Seconds of one core for a clip's first frame, beyond those that it takes without steps."""
     spent = []
     for steps in ({"steps": 0}, {}):
         tracker = StrangersTracker(**settings | steps)
-        tracker.about(clip)
         tracker._look(clip.frames[0])
         begin = time.process_time()
-        tracker.start(clip.frames[0], clip.only(1).first_mask)
+        tracker.start(clip.frames[0], clip.first_mask)
         spent.append(time.process_time() - begin)
     return spent[1] - spent[0]
 
 
 def tried(lists: dict[str, list[Clip]]) -> list[dict]:
-    """Ways to adapt, on lists that settings may be chosen on; a static memory."""
-    return [
-        row
-        for name, clips in lists.items()
-        for row in rows_of("tried", name, [thinned(clip) for clip in clips], "static", "new", TRIED)
-    ]
+    """Ways to adapt, on lists that settings may be chosen on, with a static memory: all ways on the first list, those
+    that did best there on the others."""
+    rows = []
+    for k, (name, clips) in enumerate(lists.items()):
+        ways = {way: TRIED[way] for way in FINALISTS} if k else TRIED
+        rows += rows_of("tried", name, [thinned(clip) for clip in clips], "static", "new", ways)
+    return rows
+
+
+def updated(lists: dict[str, list[Clip]]) -> list[dict]:
+    """The ways that did best, on whole clips with an updated memory."""
+    ways = {way: TRIED[way] | ({"again": 9} if "again" in TRIED[way] else {}) for way in FINALISTS}
+    return [row for name, clips in lists.items() for row in rows_of("updated", name, clips, "updated", "new", ways)]
 
 
 def controls(lists: dict[str, list[Clip]]) -> list[dict]:
@@ -326,6 +354,40 @@ def objects(lists: dict[str, list[Clip]]) -> list[dict]:
             ways = {f"all objects, {share}": QUICK | {"share": share} for share in ("sum", "mean", "own")}
             rows += rows_of("objects", name, thin, "static", matcher, ways, "all")
     return rows
+
+
+def leaks(lists: dict[str, list[Clip]]) -> list[dict]:
+    """What the loss sees in frame 0, and what leaks in later frames, by true masks: before and after adaptation.
+
+    Of a thousand cells, how many read what they should not (`excess_losses`, alpha 1); "won" are clips where it grew.
+    """
+    rows = []
+    for matcher, settings in MATCHERS.items():
+        for name, clips in lists.items():
+            tracker = StrangersTracker(memory="first", **settings | QUICK)
+            found = np.array([leak(tracker, thinned(clip).only(1)) for clip in clips])  # (clips, frame 0 or later, 2)
+            for place, what in enumerate(("leak, frame 0", "leak, later frames")):
+                before, after = found[:, place].T
+                row = {"what": what, "part": "leaks", "list": name, "memory": "static", "matcher": matcher}
+                row |= {"without": before.mean(), "with": after.mean(), "clips": len(clips)}
+                rows.append(rounded(row | compared(after, before)))
+    return rows
+
+
+@torch.no_grad()
+def leak(tracker: StrangersTracker, clip: Clip) -> np.ndarray:
+    """[[before, after] in frame 0, [before, after] in later frames, a mean] of a clip with one object."""
+    tracker.start(clip.frames[0], clip.first_mask)
+    memory_features, m = tracker.first[0], tracker.first[1].flatten(1)
+    found = []
+    for frame, mask in zip(clip.frames, clip.masks, strict=True):
+        seen = tracker.net.query_encoder(tracker._look(frame))[-1]
+        shown = tracker._fit_masks(mask, [1], tracker._fit(frame).shape[-2:])
+        q = F.avg_pool2d(shown, STRIDE).flatten(2)[0]
+        pairs = tracker.generic, (tracker.net.query_key, tracker.net.memory_key)
+        A = (affinity(query(seen).flatten(2), memory(memory_features).flatten(2)) for query, memory in pairs)
+        found.append([1000 * sum(L.item() for L in excess_losses(a, q, m)) / q.shape[-1] for a in A])
+    return np.array([found[0], np.mean(found[1:], 0)])
 
 
 def stored() -> list[dict]:
@@ -385,10 +447,13 @@ ALIKE = ("twins", "lookalike")
 PARTS = {  # {part: (what runs it, {list: clips of generated worlds that it runs on})}
     "stored": None,
     "tried": (tried, {"creatures val": ("creatures", "val", ALIKE)}),
+    "updated": (updated, {"creatures val": ("creatures", "val", ALIKE)}),
     "controls": (
         controls,
-        {"toys twins": ("toys", "test-large", ("twins",)), "toys easy": ("toys", "test-large", ("easy",))},
+        {"toys twins": ("toys", "test-large", ("twins",))},
     ),
+    "cost": (cost, {}),
+    "leaks": (leaks, {"toys twins": ("toys", "test-large", ("twins",))}),
     "objects": (
         objects,
         {"creatures alike": ("creatures", "test-large", ALIKE), "toys twins": ("toys", "test-large", ("twins",))},
