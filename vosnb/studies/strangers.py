@@ -440,7 +440,11 @@ PARTS = {  # {part: (what runs it, {list: clips of generated worlds that it runs
     "leaks": (leaks, {"toys twins": ("toys", "test-large", ("twins",), 6)}),
     "objects": (
         objects,
-        {"creatures alike": ("creatures", "test-large", ALIKE, 4), "toys twins": ("toys", "test-large", ("twins",), 4)},
+        {
+            "creatures val": ("creatures", "val", ALIKE, 4),
+            "creatures alike": ("creatures", "test-large", ALIKE, 8),
+            "toys twins": ("toys", "test-large", ("twins",), 8),
+        },
     ),
 }
 
