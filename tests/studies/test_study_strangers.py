@@ -59,9 +59,12 @@ def test_a_wrong_mask_is_wrong_and_another_clip_is_another(clip):
 def test_each_part_has_its_rows_and_a_second_run_takes_what_is_there(monkeypatch, tmp_path):
     clips = [creatures.generate(seed, "twins", "val", frames=7) for seed in (1, 2)]  # two that are thinned to three
     monkeypatch.setattr(strangers, "load", lambda folder, split: clips)
-    monkeypatch.setattr(strangers, "of", lambda *where: clips)
+    monkeypatch.setattr(strangers, "of", lambda *where: clips[:1])
     monkeypatch.setattr(strangers, "MATCHERS", {"old": {}})
     monkeypatch.setattr(strangers, "QUICK", {"steps": 1})
+    monkeypatch.setattr(strangers, "COST", {"1 step": {"steps": 1}})
+    alike = {"alike": ("creatures", "val", strangers.ALIKE, 1)}
+    monkeypatch.setattr(strangers, "PARTS", {part: (run, alike) for part, (run, _) in strangers.PARTS.items()})
     monkeypatch.setattr(common, "ROOT", tmp_path)
     for module in (common, strangers):
         monkeypatch.setattr(module, "RESULTS", tmp_path)

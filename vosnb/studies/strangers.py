@@ -5,7 +5,7 @@
 "new" is the matcher on photographs, "old" the one that learned from creatures alone. Parts (`--part`, by default all):
 "stored": rows "worlds" and "training", what worlds.json and premise.json say of the shipped settings;
 "tried": ways to adapt the new matcher's keys, on clips that settings may be chosen on;
-"controls": keys that were told a wrong mask, or another clip's first frame;
+"controls": keys that were told a wrong mask, or another clip's first frame, for both matchers, and what did best;
 "leaks": how many of a thousand cells read what they should not, in frame 0, where the loss looks, and later;
 "objects": several objects at once;
 "cost": the seconds of one core that adaptation takes.
@@ -72,8 +72,7 @@ CONTROLS = {
     "its own mask": QUICK,
     "a wrong mask": QUICK | {"mask": "rolled"},
     "another clip's first frame": QUICK | {"mask": "other clip"},
-    "pasted frames and frame 0": TRIED["pasted frames and frame 0"],
-}
+} | {way: TRIED[way] for way in ("pasted frames and frame 0", "again every 9 frames")}
 
 
 class Metric(nn.Module):
@@ -326,7 +325,7 @@ def tried(lists: dict[str, list[Clip]]) -> Iterator[list[dict]]:
 
 
 def controls(lists: dict[str, list[Clip]]) -> Iterator[list[dict]]:
-    """Keys that were told something wrong, beside those that were told the truth; a static memory."""
+    """Keys that were told something wrong, beside those that were told the truth, and what did best when tried."""
     for matcher in MATCHERS:
         for name, clips in lists.items():
             thin = [thinned(clip) for clip in clips]
