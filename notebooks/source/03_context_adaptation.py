@@ -340,7 +340,7 @@ guess_alone = predict(
         "nobody": "Nobody reads much from the object any more, not even the object.",
         "all": "Everybody reads from the object.",
     },
-    seed=4,
+    seed=1,
 )
 
 
@@ -362,8 +362,9 @@ for which, name in enumerate(("L_obj alone", "L_bg alone")):
 # %% tags=["plot", "nbval-check-output"]
 def on_groups(keys, clip, t, remembered, m):
     """Mean h in frame t over the cells of object, look-alikes and ground."""
-    h = object_heatmap(attend(keys, see(clip, t)[-1], remembered), m)[0].cpu()
-    cells = to_cells(clip.masks[t], (rows, columns))
+    seen = see(clip, t)[-1]
+    h = object_heatmap(attend(keys, seen, remembered), m)[0].cpu()
+    cells = to_cells(clip.masks[t], seen.shape[-2:])
     groups = torch.stack([cells[1], cells[2:].sum(0), cells[0]])
     return (groups @ h / groups.sum(1)).nan_to_num().tolist()
 
@@ -388,7 +389,7 @@ guess_alone.reveal(
 #
 # ## Break it
 # Frame 0 is what the loss sees. Below is a *late* frame, which it never sees. Turn the rate. At which one does the
-# late frame get better, and at which does the method break? (Below 1 the picture changes slowly; give each a look.)
+# late frame get better, and at which does the method break?
 
 
 # %% tags=["plot"]
@@ -422,19 +423,20 @@ def breaking(clip, start, tune, generic, steps, on_groups, see, heat_panel):
             f"{on[0]:.2f} on the object, {on[1]:.2f} on look-alikes.",
         )
 
-    return Sliders(draw, rate=["0.3", "0.01", "0.1", "1", "3", "10", "30", "100"])
+    return Sliders(draw, rate=["0.3", "0.01", "0.1", "1", "3", "10"])
 
 
 breaking(hook, (seen, remembered, values, m), tune, generic, STEPS, on_groups, see, heat_panel)
 
 # %% [markdown]
-# At the rate 0.3 both losses fall, most in the first ten steps. In frame {{late}}, which no step has seen, look-alikes
-# go from h = {{alike_before:.2f}} to {{alike_after:.2f}} and the object from {{object_before:.2f}} to
-# {{object_after:.2f}}. It is the *way to look* that was tuned, so it holds in other frames.
+# At the rate 0.3 both losses fall. In frame {{late}}, which no step has seen, look-alikes go from h =
+# {{alike_before:.2f}} to {{alike_after:.2f}} and the object from {{object_before:.2f}} to {{object_after:.2f}}. It is
+# the *way to look* that was tuned, so it holds in other frames. At 0.01 fifty steps do not lead far: $L_{obj}$ has
+# fallen, $L_{bg}$ has risen a little. At 3 the object has {{object_3:.2f}}, better still.
 #
-# At the rate 100 the target is lost: h on the object is {{object_gone:.2f}}. One step was so long that all attention
-# went to one side, where every $a_j (m_j - h)$ is nearly zero, and no gradient brings it back. The paper's own recipe,
-# sums at a rate of 1, is such a step; {{to deeper}} has that, and optimisers, widths and several objects.
+# At 10 the target is lost, and h on the object is {{object_gone:.2f}}. A step was so long that all attention went to
+# one side, where every $a_j (m_j - h)$ is nearly zero, and no gradient leads back. The paper's recipe as it is printed,
+# sums at a rate of 1, takes such steps: {{to deeper}} shows it, with optimisers, key widths and several objects.
 #
 # ## What does J say?
 # A heatmap is not a mask. Let the decoder paint, on {{clips}} clips, with frame 0 as the only memory. Each frame is
@@ -505,7 +507,7 @@ guess_suspect = predict(
         "totals": "The totals: somewhere, too much or too little is read.",
         "none": "Neither: each alone costs less than 0.01.",
     },
-    seed=1,
+    seed=3,
 )
 
 
@@ -642,9 +644,10 @@ def from_border(name):
     for i, clip in enumerate(twins):
         border = parts(starts[i][3][0])[1:2].cpu()
         for t in TIMES:
-            on = to_cells(clip.masks[t], (rows, columns))[1:2]
+            at8 = see(clip, t)[-1]
+            on = to_cells(clip.masks[t], at8.shape[-2:])[1:2]
             if on.sum() > 0.5:
-                A = by_keys(name)(i, see(clip, t)[-1])[0].cpu()
+                A = by_keys(name)(i, at8)[0].cpu()
                 found.append(affinity_shares(A, on, border).item())
     return float(np.mean(found))
 
@@ -723,7 +726,7 @@ guess_wrong = predict(
         "none": "It stays within 0.02.",
         "gain": "It rises as well, by more than 0.02.",
     },
-    seed=3,
+    seed=0,
 )
 
 # %% tags=["plot"]
@@ -819,8 +822,9 @@ show.forest(
 # %% tags=["hold"]
 late = len(hook) - 4
 before_late, after_late = (on_groups(keys, hook, late, remembered, m) for keys in (generic, both))
-collapsed, way_down = tune(generic, seen, remembered, m, steps=STEPS, rate=100.0)
+collapsed, way_down = tune(generic, seen, remembered, m, steps=STEPS, rate=10.0)
 gone = on_groups(collapsed, hook, late, remembered, m)
+fast = on_groups(tune(generic, seen, remembered, m, steps=STEPS, rate=3.0)[0], hook, late, remembered, m)
 board = {row["name"]: row for row in show.scoreboard("matching + context").rows}
 numbers(
     clips=len(twins),
@@ -847,8 +851,16 @@ numbers(
     object_before=before_late[0],
     object_after=after_late[0],
     object_gone=gone[0],
+    object_3=fast[0],
 )
-hold("fifty steps take under a second", seconds, high=1.0, clock=True)
+hold("fifty steps take about half a second, on a busy machine a few times that", seconds, high=3.0, clock=True)
+if (DATASET, SPLIT, SEED) == ("toys", "test-large", 0) and BUDGET >= 1 and MAX_CLIPS >= 20:
+    rank = int((J_excess - J_trained > (J_excess - J_trained)[0]).sum())
+    hold("the hook's clip is among the three that gain most: better ones", rank, high=2)
+    hold("S0-E3 loses J", by_S0["gain"], high=-0.01)
+    hold("excess gains J, clear of zero", by_excess["low"], low=0)
+    hold("a rate of 10 loses the target", gone[0], high=0.05)
+    hold("L_obj alone: what is left of h on the object", left, high=0.85)
 border = np.mean([(parts(start[3][0])[1].sum() / (start[3] > 0).sum()).item() for start in starts])
 numbers(
     S0_won=by_S0["won"],
