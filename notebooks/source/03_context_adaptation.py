@@ -481,8 +481,8 @@ def compared(name, J):
 
 
 by_S0 = compared("S0-E3", J_of(by_keys("S0-E3")))
-print(f"J as trained {J_trained.mean():.3f}; S0-E3 changes it by {by_S0['gain']:+.3f}: {by_S0['won']} won, "
-      f"{by_S0['lost']} lost")  # fmt: skip
+print(f"J as trained {J_trained.mean():.3f}; S0-E3 changes it by {by_S0['gain']:+.3f}")
+print(f"clips won: {by_S0['won']}, lost: {by_S0['lost']}")
 
 # %% [markdown]
 # J *falls*. As the clips go, {{S0_won}} are won and {{S0_lost}} lost, and the mean changes by {{S0_gain:+.3f}}; the
@@ -663,11 +663,24 @@ with show.style():
     axes = fig.subplots()
     axes.axvline(0, color=show.INK, lw=1)
     for gain in J_excess - J_trained:
-        axes.plot(gain, 0.02 * (np.searchsorted(gains, gain) % 3), "o", ms=9, alpha=0.8, mec="none",
-                  color=show.TONES[0 if gain > 0 else 1])  # fmt: skip
+        axes.plot(
+            gain,
+            0.02 * (np.searchsorted(gains, gain) % 3),
+            "o",
+            ms=9,
+            alpha=0.8,
+            mec="none",
+            color=show.TONES[0 if gain > 0 else 1],
+        )
     first = (J_excess - J_trained)[SEED % len(twins)]
-    axes.annotate("the rhinos", (first, 0.02 * (np.searchsorted(gains, first) % 3)), (0, 20), ha="center",
-                  textcoords="offset points", arrowprops={"arrowstyle": "-", "color": show.INK})  # fmt: skip
+    axes.annotate(
+        "the rhinos",
+        (first, 0.02 * (np.searchsorted(gains, first) % 3)),
+        (0, 20),
+        ha="center",
+        textcoords="offset points",
+        arrowprops={"arrowstyle": "-", "color": show.INK},
+    )
     axes.set(xlabel="gain in J, one dot a clip", ylim=(-0.03, 0.12), yticks=())
     axes.spines["left"].set_visible(False)
 show.figure(
