@@ -69,8 +69,8 @@ show.film(
 # alone. Mean J is {{J_plain:.2f}} on the left and {{J_tuned:.2f}} on the right. Nothing was retrained: two small
 # convolutions took fifty steps of gradient descent on *one picture*, whose mask the user gave anyway.
 #
-# The clip is the first of our list, and no more. It turns out to be one of the best three of {{clips}}, so do not
-# expect this of every clip. All of them come below, the one that loses most included.
+# The clip is the first of our list; nobody picked it. It turns out to gain more than most: by the measurement below it
+# is number {{rank}} of {{clips}}. All of them come, the one that loses most included.
 
 # %% tags=["ask"]
 import functools
@@ -686,7 +686,7 @@ with show.style():
 show.figure(
     fig,
     alt=f"A dot for each of {len(twins)} clips on a line of gains, from {gains[0]:.2f} to {gains[-1]:.2f}; "
-    f"{by_excess['won']} lie above zero. The rhinos are near the right end.",
+    f"{by_excess['won']} lie above zero, that of the rhinos among them.",
 )
 
 # %% [markdown]
@@ -704,11 +704,15 @@ show.film(
     fill=0.25,
     columns=2,
     limit=500_000,
-    alt="The clip that loses most, twice: as trained and tuned. WORST",
+    alt="The clip that loses most, twice: green caterpillars, one of which crawls in front of the target. As "
+    "trained, the outline keeps most parts of the target and lands on bits of others. Tuned, it keeps less: the head "
+    "is lost, and for some frames nearly everything.",
 )
 
 # %% [markdown]
-# WORST J falls from {{worst_plain:.2f}} to {{worst_tuned:.2f}}.
+# A caterpillar crawls in front of the target. Tuned keys let the others go, and most of the target too: over the whole
+# clip J falls from {{worst_plain:.2f}} to {{worst_tuned:.2f}}. The true mask of frame 0 cannot hurt in frame 0. Later
+# it can.
 #
 # From here on "tuned" means the excess losses; they are the default of `matching+context`, and `loss=leak` is S0-E3.
 #
@@ -754,7 +758,7 @@ show.forest(
     label=lambda row: f"{row['matcher']} matcher, {row['what']}",
     xlabel=f"gain in mean J over trained keys (toys, {controls['old', 'a wrong mask']['clips']} twins)",
     alt="Forest plot of the gain of keys that were tuned with their own mask, with a wrong mask, and with another "
-    "clip's first frame, for the old matcher and the new one. CONTROL",
+    "clip's first frame, for the old matcher and the new one.",
 )
 
 # %% [markdown]
@@ -841,6 +845,7 @@ fast = on_groups(tune(generic, seen, remembered, m, steps=STEPS, rate=3.0)[0], h
 board = {row["name"]: row for row in show.scoreboard("matching + context").rows}
 numbers(
     clips=len(twins),
+    rank=1 + int((J_excess - J_trained > (J_excess - J_trained)[SEED % len(twins)]).sum()),
     J_plain=J_rhinos["as trained"],
     J_tuned=J_rhinos["tuned on frame 0"],
     board_context=board["matching + context"]["toys, twins"]["J"],
@@ -868,10 +873,8 @@ numbers(
 )
 hold("fifty steps take about half a second, on a busy machine a few times that", seconds, high=3.0, clock=True)
 if (DATASET, SPLIT, SEED) == ("toys", "test-large", 0) and BUDGET >= 1 and MAX_CLIPS >= 20:
-    rank = int((J_excess - J_trained > (J_excess - J_trained)[0]).sum())
-    hold("the hook's clip is among the three that gain most: better ones", rank, high=2)
-    hold("S0-E3 loses J", by_S0["gain"], high=-0.01)
-    hold("excess gains J, clear of zero", by_excess["low"], low=0)
+    hold("excess gains more than S0-E3", by_excess["gain"] - by_S0["gain"], low=0.03)
+    hold("excess gains", by_excess["gain"], low=0.01)
     hold("a rate of 10 loses the target", gone[0], high=0.05)
     hold("L_obj alone: what is left of h on the object", left, high=0.85)
 border = np.mean([(parts(start[3][0])[1].sum() / (start[3] > 0).sum()).item() for start in starts])
