@@ -732,12 +732,12 @@ check(exercises.control, my_control)
 
 # %% [markdown]
 # Here is the experiment, stored, for both matchers. The *wrong mask* is the right one, moved sideways by half the
-# picture; *another clip* lends its first frame and its mask. Steps, rate and loss are the same in all arms, and the
-# memory then holds the true frame and the true mask.
+# picture, in one arm for the memory encoder and the loss, in another for the loss alone. *Another clip* lends its first
+# frame and its mask. Steps, rate and loss are the same in all arms, and afterwards the memory holds the true mask.
 
 # %% tags=["ask"]
 guess_wrong = predict(
-    "Old matcher, toy twins, keys tuned with a wrong mask on the right picture: what happens to J?",
+    "Old matcher, toy twins, and the loss gets a wrong mask while the memory has the right one: what happens to J?",
     {
         "lose": "It falls by more than 0.02: the keys learn to tell the wrong things apart.",
         "none": "It stays within 0.02.",
@@ -751,7 +751,7 @@ study = json.loads((RESULTS / "s0.json").read_text())["rows"]
 controls = {
     (row["matcher"], row["what"]): row for row in study if (row["part"], row["list"]) == ("controls", "toys twins")
 }
-wrong = controls["old", "a wrong mask"]["gain"]
+wrong = controls["old", "a wrong mask, in the loss alone"]["gain"]
 guess_wrong.reveal("gain" if wrong > 0.02 else "lose" if wrong < -0.02 else "none", "There are two ways to gain.")
 show.forest(
     [controls[matcher, arm] for matcher in ("old", "new") for arm in dict.fromkeys(arm for _, arm in controls)],
@@ -905,3 +905,24 @@ numbers(
     paper_static=PAPER["static"],
     paper_updated=PAPER["updated"],
 )
+ARMS = {
+    "its own mask": "own",
+    "a wrong mask": "wrong",
+    "a wrong mask, in the loss alone": "in_the_loss",
+    "another clip's first frame": "other",
+}
+for (matcher, what), row in controls.items():
+    numbers(**{f"{matcher}_{ARMS[what]}_{key}": row[key] for key in ("gain", "low", "high")})
+premise = {(row["steps"], row["memory"]): row for row in json.loads((RESULTS / "premise.json").read_text())["rows"]}
+numbers(
+    few_static=premise["200", "static"]["gain"],
+    few_updated=premise["200", "updated"]["gain"],
+    more_static=premise["1600", "static"]["gain"],
+    more_J=premise["1600", "static"]["J_without"],
+    few_J=premise["200", "static"]["J_without"],
+    new_twins_J=measured["new", "toys, twins", "static"]["J_before"],
+    old_easy_J=measured["old", "toys, easy", "static"]["J_before"],
+)
+ablation = json.loads((RESULTS / "context_ablations.json").read_text())["rows"]
+(told,) = (row for row in ablation if row["setting"] == "frames all along")
+numbers(told=told["gain"])
