@@ -347,8 +347,9 @@ mend_excess = Exercise(
     name="mend_excess",
     title="A loss that forgives too much",
     kind="bug hunt",
-    task="This program should charge a cell for what it reads beyond its mask, and for nothing else. But it finds "
-    "almost nothing to charge, though look-alikes leak. Find the fault and mend it.",
+    task="This program should charge a cell for what it reads beyond its mask, and for nothing else. On our frame "
+    "both of its losses are those of S0-E3 less the same number, so each gradient is what it was, and nothing is "
+    "won. Find the fault and mend it.",
     difficulty=3,
     importance=4,
     minutes=10,
