@@ -63,9 +63,12 @@ def test_a_wrong_mask_is_wrong_and_another_clip_is_another(clip):
 def test_each_part_has_its_rows_and_a_second_run_takes_what_is_there(monkeypatch, tmp_path):
     clips = [creatures.generate(seed, "twins", "val", frames=7) for seed in (1, 2)]  # two that are thinned to three
     monkeypatch.setattr(strangers, "load", lambda folder, split: clips)
-    monkeypatch.setattr(strangers, "of", lambda world, split, difficulties: clips)
+    monkeypatch.setattr(strangers, "of", lambda *where: clips[:1])
     monkeypatch.setattr(strangers, "MATCHERS", {"old": {}})
     monkeypatch.setattr(strangers, "QUICK", {"steps": 1})
+    monkeypatch.setattr(strangers, "COST", {"1 step": {"steps": 1}})
+    alike = {"alike": ("creatures", "val", strangers.ALIKE, 1)}
+    monkeypatch.setattr(strangers, "PARTS", {part: (run, alike) for part, (run, _) in strangers.PARTS.items()})
     monkeypatch.setattr(common, "ROOT", tmp_path)
     for module in (common, strangers):
         monkeypatch.setattr(module, "RESULTS", tmp_path)
@@ -79,17 +82,20 @@ def test_each_part_has_its_rows_and_a_second_run_takes_what_is_there(monkeypatch
         return json.loads((tmp_path / "s0.json").read_text())["rows"]
 
     stored = run("stored")
-    rows = run("controls", "leaks", "objects")
+    rows = run("controls", "leaks", "objects", "cost")
     assert rows[: len(stored)] == stored
-    assert {row["part"] for row in rows} == {"worlds", "training", "controls", "leaks", "objects"}
+    assert {row["part"] for row in rows} == {"worlds", "training", "controls", "leaks", "objects", "cost"}
     monkeypatch.setattr("vosnb.trackers.matching.MatchingTracker._step", None)  # would fail if it ran again
-    assert run("controls", "leaks", "objects") == rows
+    again = run("controls", "leaks", "objects")
+    assert [row for row in again if row["part"] != "cost"] == [row for row in rows if row["part"] != "cost"]
 
 
 def test_what_is_stored_adds_up():
     rows = json.loads((RESULTS / "s0.json").read_text())["rows"]
     assert {"worlds", "training"} <= {row["part"] for row in rows}
-    for row in rows:
+    for row in (row for row in rows if row["part"] != "cost"):
         assert row["with"] - row["without"] == pytest.approx(row["gain"], abs=2e-4)
         assert row["low"] <= row["gain"] <= row["high"] and row["won"] + row["lost"] <= row["clips"]
         assert row["memory"] in strangers.MEMORIES and row["matcher"] in strangers.MATCHERS
+    cost = {(row["matcher"], row["what"]): row["seconds"] for row in rows if row["part"] == "cost"}
+    assert all(0 < cost[matcher, "20 steps"] < cost[matcher, "as shipped"] for matcher in strangers.MATCHERS)

@@ -1,14 +1,19 @@
 """S0 among strangers: what else its adaptation could learn from, and why keys that match well gain so little by it.
 
-    python -m vosnb.studies.strangers FOLDER --split dev --split lookalikes_dev
+    python -m vosnb.studies.strangers FOLDER --split lookalikes_dev --split dev
 
-Parts (`--part`, by default all): "tried" are ways to adapt, on clips that settings may be chosen on: creatures of `val`
-and the lists of FOLDER that are named; of each clip every third frame. "controls" are keys tuned with a wrong mask and
-with another clip's first frame, for both matchers. "objects" are several objects at once. "worlds" is what
-data/results/worlds.json says of the shipped settings, with the seconds that adaptation takes. A run that was stopped
-goes on where it was (build/studies/). Writes data/results/s0.json; a part that is not run keeps its rows. Of each
-setting a row: what, list, memory, matcher, J without and with adapted keys, the gain, its 95 % paired interval, clips
-won and lost, and the seconds of a clip's first frame.
+"new" is the matcher on photographs, "old" the one that learned from creatures alone. Parts (`--part`, by default all):
+"stored": rows "worlds" and "training", what worlds.json and premise.json say of the shipped settings;
+"tried": ways to adapt the new matcher's keys, on clips that settings may be chosen on;
+"controls": keys that were told a wrong mask, or another clip's first frame, for both matchers, and what did best;
+"leaks": how many of a thousand cells read what they should not, in frame 0, where the loss looks, and later;
+"objects": several objects at once;
+"cost": the seconds of one core that adaptation takes.
+
+All but the stored rows are of a static memory and of every third frame, which it answers each by itself. A run that
+was stopped goes on where it was (build/studies/). Writes data/results/s0.json, where rows that are not made again stay:
+of each setting what, part, list, memory, matcher, J without and with adapted keys, the gain, its 95 % paired interval,
+clips won and lost.
 """
 
 import argparse
@@ -17,6 +22,7 @@ import json
 import time
 import zlib
 from collections import OrderedDict
+from collections.abc import Iterator
 from functools import partial
 from typing import Literal
 
@@ -40,8 +46,8 @@ from vosnb.trackers.matching import ContextTracker, reference
 
 THINNED = 3  # settings are tried on every third frame
 MEMORIES = {"static": "first", "updated": "every+last"}
-MATCHERS = {"new": {"backbone": "photos"}, "old": {}}
-QUICK = {"steps": 20}  # of every way that is tried beside the first: half the loss is gone after five
+MATCHERS = {"old": {}, "new": {"backbone": "photos"}}
+QUICK = {"steps": 20}  # of every way but the first: it gains what 50 steps gain, in two fifths of the time
 TRIED = {  # {way: what is turned}; everything else stays as it is shipped
     "as shipped": {},
     "20 steps": QUICK,
@@ -59,15 +65,15 @@ TRIED = {  # {way: what is turned}; everything else stays as it is shipped
     "again once, after 9 frames": QUICK | {"again": 9 // THINNED, "times": 1},
     "again every 9 frames": QUICK | {"again": 9 // THINNED},
 }
-FINALISTS = ("20 steps", "pasted frames", "pasted frames and frame 0", "again every 9 frames")
+FINALISTS = ("20 steps", "pasted frames and frame 0", "again every 9 frames")
 COST = {way: TRIED[way] for way in ("as shipped", "20 steps", "a matrix behind the keys", "pasted frames")}
 BEGAN = {"random": "at random", "features": "as features"}
 CONTROLS = {
-    "its own mask": {},
-    "a wrong mask": {"mask": "rolled"},
-    "a wrong mask, in the loss alone": {"mask": "rolled in the loss"},
-    "another clip's first frame": {"mask": "other clip"},
-}
+    "its own mask": QUICK,
+    "a wrong mask": QUICK | {"mask": "rolled"},
+    "a wrong mask, in the loss alone": QUICK | {"mask": "rolled in the loss"},
+    "another clip's first frame": QUICK | {"mask": "other clip"},
+} | {way: TRIED[way] for way in ("pasted frames and frame 0", "again every 9 frames")}
 
 
 class Metric(nn.Module):
@@ -275,13 +281,13 @@ def thinned(clip: Clip, step: int = THINNED) -> Clip:
     return Clip(clip.name, clip.frames[::step], clip.masks[::step], clip.info)
 
 
-def rows_of(part: str, name: str, clips: list[Clip], memory: str, matcher: str, ways: dict, objects="first", **more):
-    """A row for each way to adapt, beside the same matcher without."""
-    settings = MATCHERS[matcher] | {"memory": MEMORIES[memory]}
+def rows_of(part: str, name: str, clips: list[Clip], matcher: str, ways: dict, objects: str = "first") -> list[dict]:
+    """A row for each way to adapt, beside the same matcher without; a static memory."""
+    settings = MATCHERS[matcher] | {"memory": "first"}
     makers = {way: partial(StrangersTracker, **settings, **turned) for way, turned in ways.items()}
-    found = gains(f"s0-{part}-{name}-{objects}-{memory}-{matcher}", partial(plain, **settings), makers, clips, objects)
-    where = {"part": part, "list": name, "memory": memory, "matcher": matcher}
-    return [rounded({"what": way} | where | more | row_of(row)) for way, row in found.items()]
+    found = gains(f"s0-{part}-{name}-{objects}-static-{matcher}", partial(plain, **settings), makers, clips, objects)
+    where = {"part": part, "list": name, "memory": "static", "matcher": matcher}
+    return [rounded({"what": way} | where | row_of(row)) for way, row in found.items()]
 
 
 def plain(**settings):
@@ -295,20 +301,13 @@ def row_of(gain: dict) -> dict:
     return {"without": gain["J_without"], "with": gain["J"]} | row
 
 
-def cost(lists: dict[str, list[Clip]]) -> list[dict]:
+def cost(lists: dict[str, list[Clip]]) -> Iterator[list[dict]]:
     """Seconds of one core that adaptation takes on each list's first clip; J is not looked at."""
-    return [
-        {
-            "what": way,
-            "part": "cost",
-            "list": name,
-            "matcher": matcher,
-            "seconds": round(seconds_of(clips[0].only(1), **settings | turned), 2),
-        }
-        for name, clips in lists.items()
-        for matcher, settings in MATCHERS.items()
-        for way, turned in COST.items()
-    ]
+    for name, clips in lists.items():
+        for matcher, settings in MATCHERS.items():
+            for way, turned in COST.items():
+                seconds = round(seconds_of(clips[0].only(1), **settings | turned), 2)
+                yield [{"what": way, "part": "cost", "list": name, "matcher": matcher, "seconds": seconds}]
 
 
 def seconds_of(clip: Clip, **settings) -> float:
@@ -323,51 +322,38 @@ def seconds_of(clip: Clip, **settings) -> float:
     return spent[1] - spent[0]
 
 
-def tried(lists: dict[str, list[Clip]]) -> list[dict]:
+def tried(lists: dict[str, list[Clip]]) -> Iterator[list[dict]]:
     """Ways to adapt, on lists that settings may be chosen on, with a static memory: all ways on the first list, those
     that did best there on the others."""
-    rows = []
     for k, (name, clips) in enumerate(lists.items()):
         ways = {way: TRIED[way] for way in FINALISTS} if k else TRIED
-        rows += rows_of("tried", name, [thinned(clip) for clip in clips], "static", "new", ways)
-    return rows
+        yield rows_of("tried", name, [thinned(clip) for clip in clips], "new", ways)
 
 
-def updated(lists: dict[str, list[Clip]]) -> list[dict]:
-    """The ways that did best, on whole clips with an updated memory."""
-    ways = {way: TRIED[way] | ({"again": 9} if "again" in TRIED[way] else {}) for way in FINALISTS}
-    return [row for name, clips in lists.items() for row in rows_of("updated", name, clips, "updated", "new", ways)]
-
-
-def controls(lists: dict[str, list[Clip]]) -> list[dict]:
-    """Keys that were told something wrong, beside those that were told the truth; a static memory."""
-    rows = []
+def controls(lists: dict[str, list[Clip]]) -> Iterator[list[dict]]:
+    """Keys that were told something wrong, beside those that were told the truth, and what did best when tried."""
     for matcher in MATCHERS:
         for name, clips in lists.items():
             thin = [thinned(clip) for clip in clips]
-            ways = {way: QUICK | turned | {"clips": thin} for way, turned in CONTROLS.items()}
-            rows += rows_of("controls", name, thin, "static", matcher, ways)
-    return rows
+            ways = {way: turned | {"clips": thin} for way, turned in CONTROLS.items()}
+            yield rows_of("controls", name, thin, matcher, ways)
 
 
-def objects(lists: dict[str, list[Clip]]) -> list[dict]:
+def objects(lists: dict[str, list[Clip]]) -> Iterator[list[dict]]:
     """Each object alone, and all of them at once: their losses summed, as a mean, or keys of its own for each."""
-    rows = []
     for matcher in MATCHERS:
         for name, clips in lists.items():
             thin = [thinned(clip) for clip in clips]
-            rows += rows_of("objects", name, thin, "static", matcher, {"each object alone": QUICK}, "each")
+            yield rows_of("objects", name, thin, matcher, {"each object alone": QUICK}, "each")
             ways = {f"all objects, {share}": QUICK | {"share": share} for share in ("sum", "mean", "own")}
-            rows += rows_of("objects", name, thin, "static", matcher, ways, "all")
-    return rows
+            yield rows_of("objects", name, thin, matcher, ways, "all")
 
 
-def leaks(lists: dict[str, list[Clip]]) -> list[dict]:
+def leaks(lists: dict[str, list[Clip]]) -> Iterator[list[dict]]:
     """What the loss sees in frame 0, and what leaks in later frames, by true masks: before and after adaptation.
 
     Of a thousand cells, how many read what they should not (`excess_losses`, alpha 1); "won" are clips where it grew.
     """
-    rows = []
     for matcher, settings in MATCHERS.items():
         for name, clips in lists.items():
             tracker = StrangersTracker(memory="first", **settings | QUICK)
@@ -376,8 +362,7 @@ def leaks(lists: dict[str, list[Clip]]) -> list[dict]:
                 before, after = found[:, place].T
                 row = {"what": what, "part": "leaks", "list": name, "memory": "static", "matcher": matcher}
                 row |= {"without": before.mean(), "with": after.mean(), "clips": len(clips)}
-                rows.append(rounded(row | compared(after, before)))
-    return rows
+                yield [rounded(row | compared(after, before))]
 
 
 @torch.no_grad()
@@ -396,7 +381,7 @@ def leak(tracker: StrangersTracker, clip: Clip) -> np.ndarray:
     return np.array([found[0], np.mean(found[1:], 0)])
 
 
-def stored() -> list[dict]:
+def stored(_) -> Iterator[list[dict]]:
     """What other studies stored of the shipped settings: three worlds, and longer or shorter training."""
     rows, where = [], {"static": ":memory=first", "updated": ""}
     kept = json.loads((RESULTS / "worlds.json").read_text())["rows"]
@@ -416,7 +401,7 @@ def stored() -> list[dict]:
     for row in json.loads((RESULTS / "premise.json").read_text())["rows"]:
         found = {"what": f"{row['steps']} steps of training, keys begin {BEGAN[row['keys']]}", "part": "training"}
         rows.append(found | {"list": row["list"], "memory": row["memory"], "matcher": "new"} | row_of(row))
-    return rows
+    yield rows
 
 
 def main():
@@ -424,45 +409,49 @@ def main():
     parser.add_argument("folder", help="of clips in DAVIS, YouTube-VOS or OVIS layout")
     parser.add_argument("--split", action="append", help="a list of its clips; may be given several times")
     parser.add_argument("--part", action="append", choices=PARTS, help="by default all")
-    parser.add_argument("--clips", type=int, default=6, help="of each list")
+    parser.add_argument("--clips", type=int, default=6, help="of each list of FOLDER")
     given = parser.parse_args()
     parts, count = given.part or list(PARTS), given.clips
     torch.set_num_threads(1)
     real = {split: load(given.folder, split)[:count] for split in given.split or []}
-    rows = []
+    lists = "".join(f" --split {split}" for split in real)
     for part in parts:
-        if part == "stored":
-            rows += stored()
-        else:
-            run, generated = PARTS[part]
-            chosen = {name: of(*where)[:count] for name, where in generated.items()}
-            rows += run((real if part != "objects" else {}) | chosen)
-    made = {row["part"] for row in rows}
+        run, generated = PARTS[part]
+        chosen = {name: of(*where) for name, where in generated.items()}
+        for rows in run((real if part in ON_REAL else {}) | chosen):
+            keep(rows, f"python -m vosnb.studies.strangers FOLDER{lists}")
+
+
+def keep(rows: list[dict], command: str) -> None:
+    """Rows into s0.json, each in the place of what it had before."""
     file = RESULTS / "s0.json"
     old = json.loads(file.read_text())["rows"] if file.exists() else []
-    lists = "".join(f" --split {split}" for split in real)
-    kept = [row for row in old if row["part"] not in made]
-    write("s0", f"python -m vosnb.studies.strangers FOLDER{lists}", kept + rows)
+    kept = {tuple(row.get(key) for key in KEY): row for row in [*old, *rows]}
+    order = list(PARTS_OF_ROWS)
+    write("s0", command, sorted(kept.values(), key=lambda row: order.index(row["part"])))
 
 
-def of(world: str, split: str, difficulties: tuple[str, ...]) -> list[Clip]:
-    return [clip for clip in load(world, split) if clip.info["difficulty"] in difficulties]
+def of(world: str, split: str, difficulties: tuple[str, ...], count: int) -> list[Clip]:
+    return [clip for clip in load(world, split) if clip.info["difficulty"] in difficulties][:count]
 
 
+KEY = ("part", "what", "list", "memory", "matcher")  # what tells a row from all others
+PARTS_OF_ROWS = ("worlds", "training", "tried", "controls", "leaks", "objects", "cost")
+ON_REAL = ("tried", "controls", "leaks", "cost")  # parts that run on the lists of FOLDER too
 ALIKE = ("twins", "lookalike")
 PARTS = {  # {part: (what runs it, {list: clips of generated worlds that it runs on})}
-    "stored": None,
-    "tried": (tried, {"creatures val": ("creatures", "val", ALIKE)}),
-    "updated": (updated, {"creatures val": ("creatures", "val", ALIKE)}),
-    "controls": (
-        controls,
-        {"toys twins": ("toys", "test-large", ("twins",))},
-    ),
+    "stored": (stored, {}),
+    "tried": (tried, {"creatures val": ("creatures", "val", ALIKE, 4)}),
+    "controls": (controls, {"toys twins": ("toys", "test-large", ("twins",), 6)}),
     "cost": (cost, {}),
-    "leaks": (leaks, {"toys twins": ("toys", "test-large", ("twins",))}),
+    "leaks": (leaks, {"toys twins": ("toys", "test-large", ("twins",), 6)}),
     "objects": (
         objects,
-        {"creatures alike": ("creatures", "test-large", ALIKE), "toys twins": ("toys", "test-large", ("twins",))},
+        {
+            "creatures val": ("creatures", "val", ALIKE, 4),
+            "creatures alike": ("creatures", "test-large", ALIKE, 8),
+            "toys twins": ("toys", "test-large", ("twins",), 8),
+        },
     ),
 }
 
