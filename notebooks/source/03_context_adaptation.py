@@ -557,10 +557,10 @@ show.forest(
 )
 
 # %% [markdown]
-# Neither half explains it alone. Tuned *totals* cost {{by_totals:+.3f}}, tuned *places* {{by_places:+.3f}}; on so few
-# clips neither can be told from zero, nor from the other. In the last row only the division between object and rest is
-# tuned, and the object's border keeps the share of it that trained keys give; that changes nothing. So look at the loss
-# itself. What does it *ask* for?
+# Neither half explains it alone. Tuned *totals* change J by {{by_totals:+.3f}}, tuned *places* by {{by_places:+.3f}};
+# on so few clips neither can be told from zero, nor from the other. In the last row only the division between object
+# and rest is tuned, and the object's border keeps the share of it that trained keys give; that changes nothing. So look
+# at the loss itself. What does it *ask* for?
 #
 # ## The border
 # With soft masks, what row $i$ pays is
@@ -869,8 +869,8 @@ show.forest(
 # - S0-E3 charges what leaks between object and background in frame 0. Both halves are needed, and $\alpha$ lets them
 #   start equal. One cell's gradient is $s \sum_j a_j (m_j - h)\, k_j$.
 # - A loss gets what it asks for. S0-E3 does not see places, and with soft masks it wants border cells to be pure.
-#   Charging only what goes beyond the mask mends the second: {{S0_gain:+.3f}} becomes {{excess_gain:+.3f}}.
-# - A matcher that is a stranger to the clip gains the paper's size by half a second of tuning.
+#   Charging only what goes beyond the mask mends the second, and makes a difference of {{beside_gain:.2f}} in J.
+# - A matcher that is a stranger to the clip can gain the paper's size by half a second of tuning.
 # - Ask why. With a wrong mask in the loss it gains as much, so the picture teaches, and who is who does not show.
 # - A matcher with a good backbone hardly leaks in frame 0, so frame 0 cannot teach it; later it leaks all the same.
 #
