@@ -44,13 +44,17 @@ def test_a_wrong_mask_is_wrong_and_another_clip_is_another(clip):
     other = creatures.generate(2, "twins", "val", frames=2).only(1)
     trackers = {
         mask: strangers.StrangersTracker(steps=1, mask=mask, clips=[clip, other])
-        for mask in ("own", "rolled", "other clip")
+        for mask in ("own", "rolled", "rolled in the loss", "other clip")
     }
     for tracker in trackers.values():
         tracker.about(clip)
         tracker.start(clip.frames[0], clip.first_mask)
-    own, rolled, another = (tracker.first[1] for tracker in trackers.values())
+    own, rolled, in_the_loss, another = (tracker.first[1] for tracker in trackers.values())
     torch.testing.assert_close(rolled, own.roll(own.shape[-1] // 2, -1))
+    torch.testing.assert_close(in_the_loss, rolled)
+    remembered = {mask: tracker.first[0] for mask, tracker in trackers.items()}
+    torch.testing.assert_close(remembered["rolled in the loss"], remembered["own"])
+    assert not torch.allclose(remembered["rolled"], remembered["own"], atol=1e-4)
     tracker = make_tracker("matching")
     expected = tracker._fit_masks(other.first_mask, [1], tracker._fit(other.frames[0]).shape[-2:])
     torch.testing.assert_close(another, torch.nn.functional.avg_pool2d(expected, 8)[:, 0])

@@ -71,6 +71,7 @@ BEGAN = {"random": "at random", "features": "as features"}
 CONTROLS = {
     "its own mask": QUICK,
     "a wrong mask": QUICK | {"mask": "rolled"},
+    "a wrong mask, in the loss alone": QUICK | {"mask": "rolled in the loss"},
     "another clip's first frame": QUICK | {"mask": "other clip"},
 } | {way: TRIED[way] for way in ("pasted frames and frame 0", "again every 9 frames")}
 
@@ -119,7 +120,8 @@ class StrangersTracker(ContextTracker):
     softness: of the softmax while the keys are tuned. part: "convolutions", or a "matrix" behind each of them.
     again: adapt again after so many frames, at most `times` times, on frame 0 and the cells of the answer that it is
         sure of, to `sure` or more; what is remembered gets new keys.
-    mask: "own", or for a control "rolled" by half the width, or that of the "other clip" that comes next in `clips`.
+    mask: "own", or for a control "rolled" by half the width, in what is remembered and in the loss or "in the loss"
+        alone, or that of the "other clip" that comes next in `clips`.
     share: of several objects, the loss is the "sum" of theirs, or their "mean", or each has keys of its "own".
     """
 
@@ -135,7 +137,7 @@ class StrangersTracker(ContextTracker):
         again: Count | None = None,
         times: Count = 99,
         sure: Positive = 0.95,
-        mask: Literal["own", "rolled", "other clip"] = "own",
+        mask: Literal["own", "rolled", "rolled in the loss", "other clip"] = "own",
         share: Literal["sum", "mean", "own"] = "sum",
         clips: list | None = None,
         **context,
@@ -188,7 +190,11 @@ class StrangersTracker(ContextTracker):
             queries = pasted[1:] if self.queries == "pasted" else [*queries, *pasted[1:]]
             if self.recoloured:
                 seen = pasted[0][0]
-        self.first = self.net.memory_encoder(*reference(seen, masks)), F.avg_pool2d(masks, STRIDE)[:, 0]
+        remembered = self.net.memory_encoder(*reference(seen, masks))
+        if self.mask == "rolled in the loss":
+            masks = masks.roll(masks.shape[-1] // 2, -1)
+            queries = [(seen, masks)]
+        self.first = remembered, F.avg_pool2d(masks, STRIDE)[:, 0]
         self._tune(queries)
 
     def _tune(self, queries, cells: torch.Tensor | None = None) -> None:

@@ -1,6 +1,11 @@
 """Answers to the exercises of lesson 03 that must pass, and wrong ones that must not."""
 
+import copy
+
 import torch
+
+from vosnb.methods.context import adaptation_losses
+from vosnb.methods.matching import affinity
 
 # ---------------------------------------------------------------------------------------------- query_gradient
 
@@ -49,57 +54,71 @@ def gradient_against_mean_mask(q, keys, m, scale):
     return scale * keys @ (a * (m - m.mean()))
 
 
-# ---------------------------------------------------------------------------------------------- total_loss
+# ---------------------------------------------------------------------------------------------- tune
 
 
-def losses(A, masks):
-    """L_obj and L_bg (K,), means over cells, written out."""
-    h = (A * masks[:, None]).sum(-1)
-    return ((1 - masks) * h).mean(-1), (masks * (1 - h)).mean(-1)
+def keys_of(convolution, features):
+    return convolution(features).flatten(2)[0]
 
 
-def ratio(L_obj, L_bg):
-    return torch.where(L_obj > 0, L_bg / L_obj.clamp_min(1e-30), torch.ones_like(L_bg))
+def tune_by_hand(keys, seen, remembered, mask, losses=adaptation_losses, steps=50, rate=0.3):
+    """Without an optimiser: gradients of `autograd.grad`, and steps taken one by one."""
+    tuned = copy.deepcopy(keys)
+    parameters, alpha, history = list(tuned.parameters()), None, []
+    for step in range(steps + 1):
+        for p in parameters:
+            p.requires_grad_(True)
+        A = affinity(keys_of(tuned[0], seen), keys_of(tuned[1], remembered))
+        L_obj, L_bg = (L / mask.numel() for L in losses(A, mask[0], mask[0]))
+        if alpha is None:
+            alpha = (L_bg / L_obj).item()
+        history.append((alpha * L_obj, L_bg))
+        gradients = torch.autograd.grad(alpha * L_obj + L_bg, parameters)
+        for p, gradient in zip(parameters, gradients, strict=True):
+            p.requires_grad_(False).sub_(rate * gradient if step < steps else 0)
+    return tuned, history
 
 
-def loss_object_by_object(A, masks, alpha=None):
-    pairs = [losses(a[None], mask[None]) for a, mask in zip(A, masks, strict=True)]
-    if alpha is None:
-        alpha = torch.cat([ratio(L_obj.detach(), L_bg.detach()) for L_obj, L_bg in pairs])
-    return sum(a * L_obj[0] + L_bg[0] for a, (L_obj, L_bg) in zip(alpha, pairs, strict=True)), alpha
+def tuned_with(alpha="first", unit=None, clear=True, sign=1, tuned=(0, 1), more=0, fixed=None, copied=True, out=None):
+    """An answer with something wrong."""
 
-
-def loss_with(weigh, add=torch.sum, unit=1, harden=False):
-    """An answer whose alpha is weigh(L_obj, L_bg) and whose objects are put together by add."""
-
-    def answer(A, masks, alpha=None):
-        L_obj, L_bg = losses(A, (masks > 0.5).to(masks) if harden else masks)
-        alpha = weigh(L_obj, L_bg) if alpha is None else alpha
-        return add(alpha * L_obj + L_bg) * (masks.shape[-1] if unit == "cells" else unit), alpha
+    def answer(keys, seen, remembered, mask, losses=adaptation_losses, steps=50, rate=0.3):
+        steps, rate = fixed or (steps, rate)
+        keys = copy.deepcopy(keys) if copied else keys
+        for place in tuned:
+            keys[place].requires_grad_(True)
+        descent = torch.optim.SGD([p for p in keys.parameters() if p.requires_grad], rate)
+        history, first = [], None
+        for _ in range(steps + more):
+            A = affinity(keys[0](seen).flatten(2), keys[1](remembered).flatten(2))
+            L_obj, L_bg = (L.sum() / (unit or mask.shape[-1]) for L in losses(A, mask, mask))
+            first = (L_bg / L_obj).detach() if first is None else first
+            weight = {"first": first, "one": 1, "anew": (L_bg / L_obj).detach(), "gradient": L_bg / L_obj}[alpha]
+            history.append((float(weight * L_obj), float(L_bg)))
+            if clear:
+                descent.zero_grad()
+            (sign * (weight * L_obj + L_bg)).backward()
+            descent.step()
+        return (keys, history) if out is None else out(keys, history)
 
     return answer
 
 
-def detached(L_obj, L_bg):
-    return ratio(L_obj.detach(), L_bg.detach())
+def tune_that_stands_still(keys, seen, remembered, mask, losses=adaptation_losses, steps=50, rate=0.3):
+    return copy.deepcopy(keys), [(0, 0)] * (steps + 1)
 
 
-def loss_balanced_at_every_step(A, masks, alpha=None):
-    return loss_object_by_object(A, masks)
+def tune_of_s0_alone(keys, seen, remembered, mask, losses=adaptation_losses, steps=50, rate=0.3):
+    return tune_by_hand(keys, seen, remembered, mask, adaptation_losses, steps, rate)
 
 
-def loss_with_alpha_on_the_other(A, masks, alpha=None):
-    L_obj, L_bg = losses(A, masks)
-    alpha = detached(L_obj, L_bg) if alpha is None else alpha
-    return (L_obj + alpha * L_bg).sum(), alpha
+def tune_of_four(keys, seen, remembered, mask, losses=adaptation_losses, steps=50, rate=0.3):
+    return tune_by_hand(keys, seen, remembered, mask, losses, 4, 0.5)
 
 
-def loss_alone(A, masks, alpha=None):
-    return loss_object_by_object(A, masks, alpha)[0]
-
-
-def loss_without_gradient(A, masks, alpha=None):
-    return loss_object_by_object(A.detach(), masks, alpha)
+def tune_without_weights(keys, seen, remembered, mask, losses=adaptation_losses, steps=50, rate=0.3):
+    tuned, history = tune_by_hand(keys, seen, remembered, mask, losses, steps, rate)
+    return tuned, [(2 * a, b) for a, b in history]
 
 
 # ---------------------------------------------------------------------------------------------- excess
@@ -147,6 +166,11 @@ def excess_of_the_sum(A, query_mask, memory_mask):
     return tuple((leak - floor).clamp_min(0) for leak in leaks)
 
 
+def excess_of_the_sum_of_differences(A, query_mask, memory_mask):
+    beyond = heat_of(A, memory_mask) - query_mask
+    return tuple((weight * x).sum(-1).clamp_min(0) for weight, x in ((1 - query_mask, beyond), (query_mask, -beyond)))
+
+
 def excess_swapped(A, query_mask, memory_mask):
     return excess_by_where(A, query_mask, memory_mask)[::-1]
 
@@ -180,10 +204,19 @@ def excess_with_another_gradient(A, query_mask, memory_mask):
     return L_obj.detach() + leak - leak.detach(), L_bg
 
 
+# ---------------------------------------------------------------------------------------------- control
+
+OWN_CONTROL = (
+    "Tune on a shifted silhouette instead, everything else equal, thereafter on somebody else's opening picture. Pair "
+    "scores per video and bootstrap. Equal improvement under shifted silhouettes means supervision is irrelevant; no "
+    "improvement means annotation matters; improvement from foreign pictures means undertrained weights."
+)
+
 RIGHT = {
     "query_gradient": [gradient_by_autograd],
-    "total_loss": [loss_object_by_object],
-    "excess": [excess_over_the_floor, excess_by_where],
+    "tune": [tune_by_hand],
+    "mend_excess": [excess_over_the_floor, excess_by_where],
+    "control": [OWN_CONTROL],
 }
 MUTANTS = {
     "query_gradient": {
@@ -195,23 +228,30 @@ MUTANTS = {
         "of the logits": (gradient_of_logits, "for the logits"),
         "mean of the mask for h": (gradient_against_mean_mask, "not the gradient"),
     },
-    "total_loss": {
-        "one alpha": (loss_with(lambda L_obj, L_bg: ratio(L_obj.sum(), L_bg.sum()).detach()), "has its own"),
-        "upside down": (loss_with(lambda L_obj, L_bg: detached(L_bg, L_obj)), "upside down"),
-        "alpha with a gradient": (loss_with(ratio), "Detach it"),
-        "hard masks": (loss_with(detached, harden=True), "counts half"),
-        "sums": (loss_with(detached, unit="cells"), "those are sums"),
-        "mean over objects": (loss_with(detached, add=torch.mean), "averaged over the objects"),
-        "no guard": (loss_with(lambda L_obj, L_bg: (L_bg / L_obj).detach()), "divide by zero"),
-        "balanced at every step": (loss_balanced_at_every_step, "anew at every step"),
-        "alpha on L_bg": (loss_with_alpha_on_the_other, "the loss is not right"),
-        "no alpha returned": (loss_alone, "two things"),
-        "everything detached": (loss_without_gradient, "no gradient"),
+    "tune": {
+        "in place": (tuned_with(copied=False), "Copy them"),
+        "keys alone": (tuned_with(out=lambda keys, history: keys), "two things"),
+        "stands still": (tune_that_stands_still, "nothing has moved"),
+        "gradients added up": (tuned_with(clear=False), "zero_grad"),
+        "uphill": (tuned_with(sign=-1), "you climb"),
+        "sums": (tuned_with(unit=1.0), "sums over all cells"),
+        "no balance": (tuned_with(alpha="one"), "no balance"),
+        "balanced at every step": (tuned_with(alpha="anew"), "anew at each step"),
+        "alpha with a gradient": (tuned_with(alpha="gradient"), "gradient flows through"),
+        "query key alone": (tuned_with(tuned=(0,)), "has not moved"),
+        "one step less": (tuned_with(more=-1), "one step less"),
+        "one step more": (tuned_with(more=1), "one step more"),
+        "another way": (tuned_with(unit=7.0), "Go through step 1"),
+        "history without the end": (tuned_with(), "5 entries"),
+        "history of something else": (tune_without_weights, "the history is not"),
+        "one loss for all": (tune_of_s0_alone, "call `losses`"),
+        "settings ignored": (tune_of_four, "use the arguments"),
     },
-    "excess": {
+    "mend_excess": {
         "S0-E3 itself": (excess_with(lambda h, m: h, lambda h, m: 1 - h), "still pays"),
         "not clamped": (excess_with(lambda h, m: h - m, lambda h, m: m - h), "never negative"),
-        "excess of the sum": (excess_of_the_sum, "of the sum"),
+        "not mended": (excess_of_the_sum_of_differences, "Two wrongs"),
+        "excess of the sum": (excess_of_the_sum, "Two wrongs"),
         "distance": (excess_with(lambda h, m: (h - m).abs(), lambda h, m: (h - m).abs()), "charge both errors"),
         "no weights": (excess_with(above, below, weights=lambda m: (1, 1)), "weights of S0-E3 are gone"),
         "swapped": (excess_swapped, "swapped"),
@@ -224,5 +264,10 @@ MUTANTS = {
         "detached": (excess_detached, "no gradient"),
         "the gradient of S0-E3": (excess_with_another_gradient, "the gradient is not"),
         "objects summed": (excess_with(above, below, add=torch.sum), "K numbers"),
+    },
+    "control": {
+        "too short": ("Use a wrong mask and compare.", "different words"),
+        "the same words": ("swap " * 40, "same few words"),
+        "not a text": (0.067, "should be a text"),
     },
 }

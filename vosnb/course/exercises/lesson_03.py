@@ -1,9 +1,13 @@
-"""Exercises of lesson 03: a gradient by hand, the loss of several objects, and a loss that lets the border be."""
+"""Exercises of lesson 03: a gradient by hand, the fifty steps, a loss with a fault, and a control."""
+
+import copy
 
 import torch
+from torch import nn
 
-from vosnb.course.exercises import Exercise, expect, same
+from vosnb.course.exercises import Exercise, expect, same, written
 from vosnb.methods.context import adaptation_losses, balance, excess_losses, object_heatmap
+from vosnb.methods.matching import affinity
 
 # ---------------------------------------------------------------------------------------------- query_gradient
 
@@ -66,117 +70,194 @@ def _check_query_gradient(answer):
 query_gradient = Exercise(
     name="query_gradient",
     title="The gradient of one query cell, by hand",
+    kind="warm-up",
+    task="One query cell has the key q. Write the gradient of its h for q: one number for each channel of the key. The "
+    "text above has the derivative of h for the logits z; one step of the chain rule is left.",
     difficulty=3,
     importance=5,
-    minutes=12,
+    minutes=10,
     hints=(
-        "Three steps: the logits z, their softmax a, and h. The text above has the derivative of h by each z_j.",
-        "z_j = scale q . k_j, so dz_j/dq = scale k_j. The chain rule sums over all j.",
-        "scale * keys @ (weights), with one weight for each memory cell: a_j (m_j - h).",
+        "Three steps lead from q to h: the logits z, their softmax a, and the sum. The text has the last two.",
+        "z_j is scale times the dot product of q and k_j. How does it change when q moves?",
+        "Each memory cell pulls q towards its own key, with a weight that is positive or negative: the derivative for "
+        "z_j, times the scale. Add up all the pulls.",
     ),
     reference=query_gradient_reference,
     check=_check_query_gradient,
 )
 
-# ---------------------------------------------------------------------------------------------- total_loss
+# ---------------------------------------------------------------------------------------------- tune
 
 
-def total_loss_reference(A, masks, alpha=None):
-    L_obj, L_bg = (L / masks.shape[-1] for L in adaptation_losses(A, masks, masks))
-    if alpha is None:
-        alpha = balance(L_obj, L_bg)
-    return (alpha * L_obj + L_bg).sum(), alpha
+def tune_reference(keys, seen, remembered, mask, losses=adaptation_losses, steps=50, rate=0.3):
+    tuned = copy.deepcopy(keys).requires_grad_(True)
+    descent = torch.optim.SGD(tuned.parameters(), rate)
+    history, alpha = [], None
+    for step in range(steps + 1):
+        A = affinity(tuned[0](seen).flatten(2), tuned[1](remembered).flatten(2))
+        L_obj, L_bg = (L.sum() / mask.shape[-1] for L in losses(A, mask, mask))
+        alpha = balance(L_obj, L_bg) if alpha is None else alpha
+        history.append([(alpha * L_obj).item(), L_bg.item()])
+        if step < steps:
+            descent.zero_grad()
+            (alpha * L_obj + L_bg).backward()
+            descent.step()
+    return tuned.requires_grad_(False), history
 
 
-def _check_total_loss(answer):
-    r = torch.Generator().manual_seed(6)
-    logits = (2 * torch.randn(2, 9, 9, generator=r).double()).requires_grad_()  # the rows of A sum to one, always
-    A = torch.softmax(logits, -1)
-    masks = torch.zeros(2, 9).double()
-    masks[0, :3], masks[1, 4:] = torch.tensor([1.0, 0.75, 0.3]), torch.tensor([0.4, 1.0, 1.0, 1.0, 0.8])
-    L_obj, L_bg = (L.detach() / 9 for L in adaptation_losses(A, masks, masks))
-    own = L_bg / L_obj
-
-    got = answer(A, masks)
-    expect(
-        isinstance(got, (tuple, list)) and len(got) == 2,
-        "return two things: the loss, and alpha, which later steps are given back.",
-    )
-    loss, alpha = (torch.as_tensor(x) for x in got)
-    value, weights = loss.detach(), alpha.detach()
-
-    expect(
-        not same(weights, L_bg.sum() / L_obj.sum()) and not same(weights, (L_bg.sum() / L_obj.sum()).expand(2)),
-        "one alpha for all objects: then the losses start equal only in their sum. Each object has its own.",
-    )
-    expect(
-        not same(weights, L_obj / L_bg),
-        "your alpha is upside down: alpha L_obj = L_bg at the start, so alpha is L_bg over L_obj.",
-    )
-    hard = (masks > 0.5).double()
-    H_obj, H_bg = (L.detach() / 9 for L in adaptation_losses(A, hard, hard))
-    expect(
-        not same(weights, H_bg / H_obj),
-        "you made the masks hard. A cell that lies half in the object counts half on either side.",
-    )
-    expect(same(weights, own), "alpha is not right: for each object L_bg / L_obj, with the losses of this very A.")
-    expect(
-        not same(value, 2 * 9 * L_bg.sum()),
-        "those are sums over the cells: divide by the number of query cells, or the step grows with the frame.",
-    )
-    expect(
-        not same(value, 2 * L_bg.mean()),
-        "you averaged over the objects. Section 4.3 sums: each object's losses count in full.",
-    )
-    expect(
-        same(value, 2 * L_bg.sum()),
-        "the loss is not right: alpha L_obj + L_bg of each object, over the number of cells, then summed over objects.",
-    )
-    expect(loss.requires_grad, "no gradient comes out of your loss: detach alpha, and nothing else.")
-    (gradient,) = torch.autograd.grad(loss, logits, retain_graph=True)
-    (truth,) = torch.autograd.grad(total_loss_reference(A, masks)[0], logits, retain_graph=True)
-    expect(
-        same(gradient, truth),
-        "the value is right, the gradient is not: alpha is a number found at the start. Where a gradient flows through "
-        "it, alpha L_obj is nothing but L_bg again, and L_obj drops out. Detach it.",
-    )
-    fixed = torch.tensor([0.5, 3.0]).double()
-    later, kept = answer(A, masks, fixed)
-    expect(
-        not same(torch.as_tensor(later).detach(), value) and same(torch.as_tensor(kept).detach(), fixed),
-        "you balance anew at every step. Alpha is set once, at the start; later it is given, and stays.",
-    )
-    expect(
-        same(torch.as_tensor(later).detach(), (fixed * L_obj + L_bg).sum()),
-        "with an alpha that is given the loss is not right: alpha L_obj + L_bg, with that alpha.",
-    )
-    clean = torch.eye(3)[None].double()
-    loss, alpha = answer(clean, torch.tensor([[0.0, 1.0, 1.0]]).double())
-    expect(
-        same(torch.as_tensor(alpha).detach(), [1.0]) and same(torch.as_tensor(loss).detach(), 0.0),
-        "where nothing leaks you divide by zero. There alpha is 1.",
-    )
+def _frame_0():
+    """Keys and arguments of a frame of 4 x 5 cells, in double precision."""
+    r = torch.Generator().manual_seed(8)
+    keys = nn.ModuleList([nn.Conv2d(3, 4, 3, padding=1) for _ in range(2)]).double().requires_grad_(False)
+    for p in keys.parameters():
+        p.copy_(0.6 * torch.randn(p.shape, generator=r).double())
+    seen, remembered = (torch.randn(1, 3, 4, 5, generator=r).double() for _ in range(2))
+    mask = torch.rand(1, 20, generator=r).double() * (torch.arange(20) < 9)
+    mask[0, 2:5] = 1
+    return keys, seen, remembered, mask
 
 
-total_loss = Exercise(
-    name="total_loss",
-    title="One loss for several objects",
+def _went(steps, rate=0.5, losses=adaptation_losses, unit=20.0, alpha="first", clear=True, sign=1, tuned=(0, 1)):
+    """Where keys end that were tuned in another way: all their numbers in one vector."""
+    keys, seen, remembered, mask = _frame_0()
+    for place in tuned:
+        keys[place].requires_grad_(True)
+    descent, first = torch.optim.SGD([p for p in keys.parameters() if p.requires_grad], rate), None
+    for _ in range(steps):
+        A = affinity(keys[0](seen).flatten(2), keys[1](remembered).flatten(2))
+        L_obj, L_bg = (L.sum() / unit for L in losses(A, mask, mask))
+        first = balance(L_obj, L_bg) if first is None else first
+        weight = {"first": first, "one": 1, "anew": balance(L_obj, L_bg), "with gradient": L_bg / L_obj}[alpha]
+        if clear:
+            descent.zero_grad()
+        (sign * (weight * L_obj + L_bg)).backward()
+        descent.step()
+    return _vector(keys)
+
+
+def _vector(keys):
+    return torch.cat([p.detach().flatten() for p in keys.parameters()])
+
+
+def _check_tune(answer):
+    keys, *frame = _frame_0()
+    before = _vector(keys)
+    got = answer(keys, *frame, adaptation_losses, 4, 0.5)
+    expect(
+        same(_vector(keys), before, 0),
+        "you tuned the network's own keys, and the next clip would begin with what this one taught them. Copy them "
+        "first.",
+    )
+    expect(
+        isinstance(got, (tuple, list)) and len(got) == 2 and isinstance(got[0], nn.Module),
+        "return two things: the tuned pair of convolutions, and the history of the two losses.",
+    )
+    tuned, history = got
+    history = [[torch.as_tensor(x).item() for x in row] for row in history]
+    end = _vector(tuned)
+    expect(not same(end, before), "nothing has moved: is there a step, and do the copied numbers want a gradient?")
+
+    def is_like(**turned):
+        return same(end, _went(4, **turned), 1e-9)
+
+    expect(
+        not is_like(clear=False),
+        "gradients add up in torch until somebody clears them, so each of your steps takes all the earlier ones again: "
+        "`zero_grad` before `backward`.",
+    )
+    expect(not is_like(sign=-1), "you climb: the loss grows with each step. Descend instead.")
+    expect(
+        not is_like(unit=1.0),
+        "your losses are sums over all cells. Divide them by the number of cells, or a step is longer on a larger "
+        "frame.",
+    )
+    expect(
+        not is_like(alpha="one"),
+        "there is no balance in yours: alpha is L_bg over L_obj as they are before the first step.",
+    )
+    expect(
+        not is_like(alpha="anew"),
+        "you balance anew at each step. Alpha is set once, before the first step, and stays.",
+    )
+    expect(
+        not is_like(alpha="with gradient"),
+        "a gradient flows through your alpha. Then alpha L_obj is nothing but L_bg again, and L_obj drops out of the "
+        "loss: `balance` detaches it.",
+    )
+    expect(
+        not is_like(tuned=(0,)) and not is_like(tuned=(1,)),
+        "one convolution of the two has not moved. Query key and memory key are tuned together.",
+    )
+    expect(
+        not same(end, _went(3), 1e-9) and not same(end, _went(5), 1e-9),
+        f"you took one step {'less' if same(end, _went(3), 1e-9) else 'more'} than `steps`. The history has one entry "
+        "more than there are steps: the losses before the first, and after the last.",
+    )
+    expect(is_like(), "the keys do not end where plain gradient descent on alpha L_obj + L_bg ends. Go through step 1.")
+    expect(
+        len(history) == 5 and all(len(row) == 2 for row in history),
+        f"with 4 steps the history has 5 entries (alpha L_obj, L_bg); yours has {len(history)}.",
+    )
+    ours = tune_reference(keys, *frame, adaptation_losses, 4, 0.5)[1]
+    expect(
+        same(history, ours, 1e-8),
+        "the keys are right, the history is not: each entry is (alpha L_obj, L_bg) for each cell, so the first has two "
+        "equal numbers.",
+    )
+    expect(
+        same(_vector(answer(keys, *frame, excess_losses, 4, 0.5)[0]), _went(4, losses=excess_losses), 1e-9),
+        "right for S0-E3, but which losses there are is an argument: call `losses`.",
+    )
+    expect(
+        same(_vector(answer(keys, *frame)[0]), _went(50, 0.3), 1e-7),
+        "right for 4 steps of 0.5, but not for 50 of 0.3, which are the defaults: use the arguments.",
+    )
+
+
+tune = Exercise(
+    name="tune",
+    title="Fifty steps on frame 0",
+    kind="build",
+    task="Build S0's adaptation: copy the pair of keys, and descend on alpha L_obj + L_bg, divided by the number of "
+    "cells, with plain SGD. Alpha is set before the first step and stays. Return the tuned pair and a history of "
+    "(alpha L_obj, L_bg): before the first step, between steps and after the last. The rest of the lesson runs on "
+    "yours.",
     difficulty=3,
-    importance=4,
-    minutes=12,
+    importance=5,
+    minutes=30,
     hints=(
-        "`adaptation_losses(A, masks, masks)` takes all objects at once: it returns two vectors with K numbers each.",
-        "Divide both by the number of cells, masks.shape[-1]. If alpha is None, `balance` knows the rest.",
-        "At the end (alpha * L_obj + L_bg).sum(): a vector product over the objects. Return it with alpha.",
+        "Write one turn of the loop first, without any step: keys of both ends, affinity, two losses, their balance. "
+        "Print what you have. Both weighed losses should be equal.",
+        "The network is frozen, so a copy of its keys is frozen too: `requires_grad_` thaws it. Give its parameters to "
+        "`torch.optim.SGD`.",
+        "Alpha must survive from the first turn to the others: begin with None, and set it only if it is None.",
+        "The history has one entry more than there are steps, so the loop has one turn more, and the last turn only "
+        "looks.",
     ),
-    reference=total_loss_reference,
-    check=_check_total_loss,
+    reference=tune_reference,
+    check=_check_tune,
 )
 
-# ---------------------------------------------------------------------------------------------- excess
+# ---------------------------------------------------------------------------------------------- mend_excess
 
 
-def _check_excess(answer):
+def excess_faulty(A, query_mask, memory_mask):
+    """L_obj and L_bg of what goes beyond the mask, plain sums; shapes as in adaptation_losses."""
+    beyond = object_heatmap(A, memory_mask) - query_mask
+    L_obj = ((1 - query_mask) * beyond).sum(-1).clamp_min(0)
+    L_bg = (query_mask * -beyond).sum(-1).clamp_min(0)
+    return L_obj, L_bg
+
+
+def mend_excess_reference(A, query_mask, memory_mask):
+    """L_obj and L_bg of what goes beyond the mask, plain sums; shapes as in adaptation_losses."""
+    beyond = object_heatmap(A, memory_mask) - query_mask
+    L_obj = ((1 - query_mask) * beyond.clamp_min(0)).sum(-1)
+    L_bg = (query_mask * (-beyond).clamp_min(0)).sum(-1)
+    return L_obj, L_bg
+
+
+def _check_mend_excess(answer):
     r = torch.Generator().manual_seed(51)  # cells on either side of their mask, in either sum
     logits = (2 * torch.randn(6, 6, generator=r).double()).requires_grad_()
     A = torch.softmax(logits, -1)
@@ -209,8 +290,8 @@ def _check_excess(answer):
     summed = [(x.detach() - floor.sum()).clamp_min(0) for x in adaptation_losses(A, query, memory)]
     expect(
         not is_(*summed) and not is_(((1 - query) * beyond).sum().clamp_min(0), (-query * beyond).sum().clamp_min(0)),
-        "you took the excess of the sum. Then a cell that reads too little makes up for one that reads too much: take "
-        "the excess of each cell first, and sum last.",
+        "a cell of the ground reads too much from the object, another reads too little, and your loss is as low as if "
+        "neither were wrong. Two wrongs must not make a right: where do cells make up for each other?",
     )
     expect(
         not is_((1 - query) * beyond.abs(), query * beyond.abs()),
@@ -262,18 +343,63 @@ def _check_excess(answer):
     )
 
 
-excess = Exercise(
-    name="excess",
-    title="Charge only what goes beyond the mask",
+mend_excess = Exercise(
+    name="mend_excess",
+    title="A loss that forgives too much",
+    kind="bug hunt",
+    task="This program should charge a cell for what it reads beyond its mask, and for nothing else. On our frame "
+    "both of its losses are those of S0-E3 less the same number, so each gradient is what it was, and nothing is "
+    "won. Find the fault and mend it.",
     difficulty=3,
-    importance=5,
+    importance=4,
     minutes=10,
     hints=(
-        "How far is each cell from where it should be? h - query_mask is positive where it reads too much from the "
-        "object and negative where it reads too little.",
-        "`.clamp_min(0)` keeps what is positive. L_obj needs that of h - query_mask, L_bg that of query_mask - h.",
-        "The weights stay those of S0-E3, (1 - query_mask) for L_obj and query_mask for L_bg; `.sum(-1)` comes last.",
+        "Take two cells of the ground. One reads 0.4 too much from the object, one on the border 0.4 too little. What "
+        "should L_obj be, and what does the program say?",
+        "`beyond` is positive for a cell that reads too much and negative for one that reads too little. Follow a "
+        "negative one through the program.",
+        "Something that happens once, to the whole sum, should happen to every cell.",
     ),
-    reference=excess_losses,
-    check=_check_excess,
+    reference=mend_excess_reference,
+    check=_check_mend_excess,
+    faulty=excess_faulty,
+)
+
+# ---------------------------------------------------------------------------------------------- control
+
+_QUESTION = (
+    "On twenty clips of toy twins, keys tuned on frame 0 gain J. A colleague says: any fifty steps would have done "
+    "that; the mask that the user gave has nothing to do with it. Which experiment would tell? Say what is the same "
+    "and what differs between its arms, and what each outcome would mean."
+)
+
+control = Exercise(
+    name="control",
+    title="Any fifty steps?",
+    kind="open question",
+    task=_QUESTION,
+    difficulty=4,
+    importance=5,
+    minutes=15,
+    hints=(
+        "Adaptation gets a picture and a mask. What could you put in the place of each, leaving everything else alone?",
+        "Which pair of trackers do you compare, on which clips, and how do you see that a difference is no accident?",
+        "Write down for each arm what you would conclude if it gained as much as the true one, half of it, or nothing.",
+    ),
+    reference="I run three arms on the same twenty clips, with the same number of steps, rate and loss, and with the "
+    "true first frame and mask in memory. In the first arm the keys are tuned with the true mask. In the second they "
+    "are tuned on the same picture with a mask that is wrong, the true one moved elsewhere. In the third they are "
+    "tuned on another clip's first frame with that clip's mask. I compare each with the untuned matcher, clip by "
+    "clip, with paired intervals. If the wrong mask gains nothing, the user's mask does the work. If it gains as "
+    "much, the colleague is right that the mask hardly matters, and something else about the picture does. If "
+    "another clip's frame gains too, not even the picture matters, and the matcher was simply short of training. I "
+    "would also look at where h rises and falls, since J can rise for two reasons: the object is found again, or its "
+    "look-alikes are let go.",
+    rubric=(
+        "At least one arm has a wrong mask or another frame, and everything else is as in the true arm.",
+        "All arms run on the same clips, and differences are taken clip by clip, with an interval.",
+        "It says for each outcome what it would mean, also for the unpleasant one.",
+        "It tells what the picture teaches from what the mask teaches.",
+    ),
+    check=written(25, _QUESTION),
 )
