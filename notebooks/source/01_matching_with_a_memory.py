@@ -80,10 +80,10 @@ print(f"J over {len(target)} frames: left {J(target, untrained):.2f}, right {J(t
 # a piece of another one. Only one kangaroo is the target, so the others are labelled background, and this piece becomes
 # background too. Its J over these {{frames}} frames is {{J_untrained:.2f ± 0.02}}; the right one's is
 # {{J_remembered:.2f ± 0.02}}. (It is the first of the stored clips of *twins*, whose objects look alike. On others the
-# right one is worse; the scoreboard below has the average.) The right one is a network that learned to follow, on top
-# of features from photographs; we call it **the photograph matcher**. **You will build both.** First the left one, in
-# which nothing was trained to follow, and it is far better than this clip makes you think. Then you find out what it
-# lacks.
+# right one does worse on average; the scoreboard below says how much.) The right one is a network that learned to
+# follow, on top of features from photographs; we call it **the photograph matcher**. **You will build both.** First the
+# left one, in which nothing was trained to follow, and it is far better than this clip makes you think. Then you find
+# out what it lacks.
 #
 # - **You will be able to** build a tracker that compares what it sees with what it remembers; say what keys, values
 #   and a memory are for, and where each of them fails.
@@ -133,9 +133,9 @@ show.scoreboard("matching")
 
 # %% [markdown]
 # Nearest neighbours reach {{nearest_real:.2f}} on real video, where the histogram has {{histogram_real:.2f}}, and
-# nothing in them was trained to follow. Among twins they fall to {{nearest_twins:.2f}}, below the histogram's
-# {{histogram_twins:.2f}}. The photograph matcher has {{matching_real:.2f}} and {{matching_twins:.2f}}. Both take about
-# a quarter to a third of a second a frame on a CPU.
+# nothing in them was trained to follow. Among twins they fall to {{nearest_twins:.2f}}, lower than the histogram's
+# {{histogram_twins:.2f}}, though the bars just overlap. The photograph matcher has {{matching_real:.2f}} and
+# {{matching_twins:.2f}}. Both take about a quarter to a third of a second a frame on a CPU.
 #
 # ## A frame is a map of vectors
 #
@@ -411,8 +411,8 @@ show.heat(
     },
     outline,
     label="how much of the target is read there (above), how probable it is (below)",
-    alt="Four panels over the later frame with the first kangaroo's outline. The backbone's keys light up all "
-    "kangaroos faintly; learned keys light up the first one most, and parts of others; without skips the shape is "
+    alt="Four panels over the later frame with the first kangaroo's outline. Nearest neighbours light up all "
+    "kangaroos dimly, the first a little more; learned keys light up the first one most, and parts of others; without skips the shape is "
     "blurred; decoded, it fills the outline, with some spots on other kangaroos.",
 )
 
@@ -595,7 +595,8 @@ show.forest(
 # The upper three rows are the photograph matcher, on worlds in which it never trained. On toy twins it gains
 # {{toys_gain:+.3f}}. The interval is just clear of zero, and the gains are uneven: it wins on {{toys_won}} clips and
 # loses on {{toys_lost}}. On easy toys and on real video the intervals hold zero. (The paper's gain, the tick, is for
-# its own network on long real videos.) The bars of twins and of real video overlap almost wholly: we cannot rank them.
+# its own network on long real videos.) The bars of twins and of real video overlap for the most part: we cannot rank
+# them.
 #
 # The lower rows are an older network of ours, **the creatures matcher**, which learned everything from creatures, its
 # backbone too. There are more clips of these, and for it we can rank: its gain on twins is larger than on easy clips by
