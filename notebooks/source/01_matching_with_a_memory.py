@@ -411,9 +411,9 @@ show.heat(
     },
     outline,
     label="how much of the target is read there (above), how probable it is (below)",
-    alt="Four panels over the later frame with the first kangaroo's outline. Nearest neighbours light up all "
-    "kangaroos dimly, the first a little more; learned keys light up the first one most, and parts of others; without skips the shape is "
-    "blurred; decoded, it fills the outline, with some spots on other kangaroos.",
+    alt="Four panels over the later frame with the first kangaroo's outline. Nearest neighbours light up all kangaroos "
+    "dimly, the first a little more; learned keys light up the first one most, and parts of others; without skips the "
+    "shape is blurred; decoded, it fills most of the outline, with some spots on other kangaroos.",
 )
 
 # %% [markdown]

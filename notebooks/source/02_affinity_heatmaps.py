@@ -529,11 +529,13 @@ show.figure(
 )
 
 # %% [markdown]
-# **Memory helps.** The share stolen falls from {{stolen_mean:.2f}} to {{updated_mean:.2f}}, and J rises from
+# **Memory helps here.** The share stolen falls from {{stolen_mean:.2f}} to {{updated_mean:.2f}}, and J rises from
 # {{J_mean:.2f}} to {{updated_J:.2f}}. Keys compare looks, and nothing looks so much like the kangaroo now as the
-# kangaroo a moment ago. That shows in the affinity: in the last frame the target gives {{recent_object:.0%}} of its
-# attention to frames after frame 0, and the other kangaroos {{recent_alike:.0%}}. Their own cells of a moment ago draw
-# them away from the target's old ones.
+# kangaroo a moment ago. That is a guess; does the affinity show it? In the last frame the target gives
+# {{recent_object:.0%}} of its attention to frames after frame 0, and the other kangaroos {{recent_alike:.0%}}. But two
+# of the {{frames_known}} frames in memory are such frames, so without any preference it would be {{recent_chance:.0%}}.
+# What is left is little: the others prefer later frames somewhat, and the target hardly. So what counts is not how much
+# attention the later frames get, but on which cells it falls; we did not take that apart.
 #
 # It has a condition: what is remembered must be right. Here is a clip where it is not, `hard`, the third of the stored
 # twins. We took it because it goes wrong.
@@ -562,9 +564,13 @@ heat_film(
 # %% [markdown]
 # In frame 1, {{fish_stolen1:.0%}} of the heat is stolen already, and the outline keeps a rim of the target only: J is
 # {{fish_J1:.2f}}. That answer goes into memory as if it were true. Most of the target is now remembered as
-# *background*, so in the next frame it finds background in itself, and after a few frames nothing is outlined at all.
-# J over the clip, of which we play every second frame, is {{fish_J:.2f}}, and of what heat is left
-# {{fish_stolen:.0%}} lies on the wrong fish. Memory amplifies: it makes a good start better, and a bad one final.
+# *background*, and after a few frames nothing is outlined at all. J over the clip is {{fish_J:.2f}}. (Lesson 01 showed
+# every one of its first frames, here every second of the whole clip is played: things move twice as far between two.)
+#
+# Did the memory do it? The third panel is the control. With frame 0 alone J is {{fish_first_J:.2f}}, and the share
+# stolen is the same, {{fish_first_mean:.2f}} to {{fish_mean:.2f}}. So this fish is lost either way. What the memory
+# took is the little that comes back: an outline that is empty stays empty. On these two clips, memory made a good start
+# better, and a bad one final.
 #
 # ### A bug hunt
 # With several frames in memory, where does $h$ come from? Here is a program that gets it wrong, and its symptom.
@@ -606,6 +612,8 @@ check(exercises.heat_of_memory, heat_of_memory)
 # does it read?
 
 # %% tags=["plot"]
+from IPython.display import display
+
 from vosnb.widgets import AffinityExplorer
 
 companions = on[last][1] + on[last][2]
@@ -619,17 +627,14 @@ def place(cell, objects, masks):
     return [(8 * at + 4 - side.min()) / np.ptp(side) for at, side in zip(divmod(cell, columns), (y, x), strict=True)]
 
 
-for name, cell in {"marked thief": thief, "darkest cell of the target": hole}.items():
-    found = int(A[last][cell].argmax())
-    owners = [
-        int(masks.reshape(rows, 8, columns, 8)[c // columns, 4, c % columns, 4])
-        for c, masks in ((cell, hook.masks[last]), (found, hook.masks[0]))
-    ]
-    places = [
-        place(c, [k], masks) for c, k, masks in ((cell, owners[0], hook.masks[last]), (found, owners[1], hook.masks[0]))
-    ]
-    print(name, owners, np.round(places, 2).tolist(), f"{A[last][cell, found]:.2f}")
-AffinityExplorer(
+def who_and_where(cell, masks):
+    """The object on which a cell lies, and where in it."""
+    k = int(masks[8 * (cell // columns) + 4, 8 * (cell % columns) + 4])
+    down, right = place(cell, [k], masks)
+    return f"on kangaroo {k}, {down:.2f} of its height from the top, {right:.2f} of its width from the left"
+
+
+explorer = AffinityExplorer(
     hook.frames,
     query=last,
     memory=[0],
@@ -643,8 +648,16 @@ AffinityExplorer(
     "which "
     "it reads are bright, and they lie on the target.",
 )
+display(explorer)
+for name, cell in {"marked thief": thief, "darkest cell of the target": hole}.items():
+    found = int(A[last][cell].argmax())
+    print(f"{name}: {who_and_where(cell, hook.masks[last])}")
+    print(f"  gives {A[last][cell, found]:.2f} of its attention to a cell {who_and_where(found, hook.masks[0])}")
 
 # %% [markdown]
+# Yes: the thief gives all of its attention to one cell of the target, and both lie at nearly the same place of the
+# body. The darkest cell of the target does the same the other way round: it reads that very place, of another kangaroo.
+#
 # ## Break it: sharper attention
 # An idea that comes to everybody: make the softmax **sharper**, so that only the best matches are read. Multiply the
 # products of keys by a factor before the softmax: 1 is the network as it is, 16 is nearly a choice of the single best.
@@ -713,12 +726,14 @@ spread = -(A[last] * A[last].clamp_min(1e-12).log()).sum(1)  # entropy: e to it 
 print(f"a cell on another kangaroo reads from {mean_of(spread.exp(), on[last][1]):.1f} cells on average (sharpness 1)")
 
 # %% [markdown]
-# At sharpness 1, {{sharp1:.0%}} of the heat is stolen. At 4 it is {{sharp4:.0%}}, which is hardly a change, and at 16
-# still {{sharp16:.0%}}. Only when you make it blunt does the picture change: at 1/32, {{blunt_ground:.0%}} of the
-# heat lies on the ground. The network is sharp already: a cell on another kangaroo reads from {{cells_read:.1f}}
-# cells on average, so there was little left to sharpen, and what it reads from is often the wrong animal. Two other
-# ways are open. One is a second cue, such as *where* the target was a moment ago. The other is keys that tell these
-# animals apart. S0 takes the second.
+# All of this is the last frame. At sharpness 1, {{sharp1:.0%}} of the heat is stolen. At 4 it is {{sharp4:.0%}}, which
+# is hardly a change, and at 16 still {{sharp16:.0%}}. Blunter, the share stolen does fall in the end, to {{blunt:.0%}}
+# at 1/32. But the target's falls more, from {{target1:.0%}} to {{blunt_target:.0%}}, and {{blunt_ground:.0%}} lies on
+# the ground: of the heat on animals, less than half was stolen before, and more than half is now. So neither way helps
+# the target. The network is sharp already: a cell on another kangaroo reads from {{cells_read:.1f}} cells on average,
+# so there was little left to sharpen, and what it reads from is often the wrong animal. Two other ways are open. One is
+# a second cue, such as *where* the target was a moment ago. The other is keys that tell these animals apart. S0 takes
+# the second.
 #
 # ## Measure
 # Sixteen scenes that nobody picked, eight of toys and eight of creatures, each made twice: with twins and with
@@ -732,8 +747,8 @@ from vosnb.paths import RESULTS
 
 study = json.loads((RESULTS / "theft.json").read_text())["rows"]
 short = {
-    "look-alikes in the place of strangers": "look-alikes for strangers (updated memory)",
-    "updated memory in the place of static": "updated for static memory (look-alikes)",
+    "look-alikes in the place of strangers": "look-alikes (memory updated)",
+    "updated memory in the place of static": "memory updated, not static",
 }
 worlds = json.loads((RESULTS / "worlds.json").read_text())["rows"]
 J_of = {(row["list"], row["tracker"]): row["J"] for row in worlds if "tracker" in row}
@@ -751,9 +766,12 @@ print(f"gain on the toy twins: {memory['gain']:+.2f} [{memory['low']:+.2f}, {mem
 print(f"{memory['won']} won, {memory['lost']} lost")
 compared = sorted((row for row in study if "step" in row), key=lambda row: (row["measure"] == "J", row["step"]))
 show.forest(
-    [row | {"better": "up" if row["measure"] == "J" else "down"} for row in compared],
+    [  # scenes that won are scenes in which J rose; of the share stolen, where less is better, the word would mislead
+        row if row["measure"] == "J" else {k: row[k] for k in row if k not in ("won", "lost")} | {"better": "down"}
+        for row in compared
+    ],
     label=lambda row: f"{'J' if row['measure'] == 'J' else 'stolen'}, {row['world']}: {short[row['step']]}",
-    xlabel="change of the share stolen (upper four) and of J (lower four), 95 % interval; blue: better, orange: worse",
+    xlabel="change of the share stolen, or of J; blue: better, orange: worse",
     alt="Forest plot of eight comparisons. Look-alikes raise the share stolen by 0.29 on toys and 0.15 on "
     "creatures, updated "
     "memory lowers it by 0.03 and 0.06, all clear of zero. Look-alikes cost 0.38 of J on toys, clear of zero, and "
@@ -874,10 +892,12 @@ hold("toys: look-alikes cost J", change_of["toys", "J", "look-alikes"]["high"] <
 # - $h_i$ says how much cell $i$ reads from the object. What lies on look-alikes (*distractors*) is stolen heat, and
 #   where there is enough of it, wrong animals are painted.
 # - It is their looks: in the same scene, strangers in their place steal far less.
-# - Theft begins in frame 0, unseen, in the one frame whose mask is known.
-# - A growing memory lowers theft when its first answers are right, and makes it final when they are not.
-# - A sharper or blunter softmax did not lower the theft. The keys are generic, and see too little of what makes *this*
-#   animal different from its neighbours; S0 changes them. Another cue, such as place or a newer memory, can help too.
+# - In this clip theft begins in frame 0, unseen, in the one frame whose mask is known.
+# - A growing memory lowered theft on the kangaroos, whose first answers were right. On the fish, lost from the start,
+#   it made the loss final. On average over scenes it lowers theft a little.
+# - A sharper softmax changed nothing; a blunter one took more from the target than from the thieves. The keys are
+#   generic, and see too little of what makes *this* animal different from its neighbours; S0 changes them. Another cue,
+#   such as place, may help too; we did not test it here.
 #
 # **Next: {{to after}}.** It takes the first frame, measures the heat that leaks there in both directions, and changes
 # the keys by gradient steps until less does.
