@@ -579,7 +579,7 @@ print(f"mended, a mask that clings on scores {exercises.mean_j.reference(away.ma
 # %% [markdown]
 # ## Break it: how alike may they be?
 # The toys come from a generator, and `difference` says how much toys of one kind differ: at 0 they are clones, at 1.5
-# their colours differ plainly. (For twins the generator draws it between 0.4 and 0.75; so it did for our clip.) Turn
+# their colours differ plainly. (For twins the generator draws it between 0.4 and 0.75; also for our clip.) Turn
 # it, and compare what the colour tracker marks with the target beside it.
 
 
@@ -618,8 +618,8 @@ print({difference: round(score, 2) for difference, score in scores.items()}, f"1
 
 # %% [markdown]
 # J is {{clones:.2f}} for clones, {{twins:.2f}} at 0.5 (the clip above had {{mine:.2f}}), and {{apart:.2f}} where
-# colours differ plainly. Why not more? Not because light and colours drift: frozen, J is {{frozen:.2f}}. We did not
-# look for the reason any further. Among three clones a colour of the target occurs twice as often outside as inside, so
+# colours differ plainly. Why not more? Not because light and colours drift: frozen, J is {{frozen:.2f}}. We
+# looked no further. Among three clones a colour of the target occurs twice as often outside as inside, so
 # its share is about a third, and a mask wants more than one half. What passes all the same, we think, are odd shades
 # that light and noise happened to give the target alone. This is not a fault of the histogram: *where* a pixel lies is
 # the one thing that tells clones apart, and it never looks there.
@@ -645,8 +645,8 @@ table(rows)
 # And this is the **scoreboard**. It goes with us through the course and grows by a row in each lesson that brings a
 # tracker. Its numbers were measured once, on many clips, in four places: *creatures*, a drawn world in which our own
 # networks train; *toys*, which no network of ours has seen; *twins* among the toys; and *real video* (DAVIS 2016),
-# which may not be shipped, so that only its numbers are here.
-# These are twelve clips, the list `report`, chosen before any training; settings were chosen on another list, `dev`.
+# which may not be shipped, so that only its numbers are here. Its twelve clips are our list `report`, fixed before any
+# training; settings were chosen on another list, `dev`.
 #
 # The bar through each mean is its **95 % interval**. It answers: if we had taken other clips of the same kind, how far
 # might the mean have moved? We cannot take others, so a **bootstrap** plays it with those that we have: it draws as
@@ -661,10 +661,11 @@ show.scoreboard("matching")
 # %% [markdown]
 # The package calls the colour tracker `histogram`. Colour is above standing still by more than the bars on easy toys
 # ({{colour_easy:.2f}} to {{still_easy:.2f}}) and on twins ({{colour_twins:.2f}} to {{still_twins:.2f}}). On creatures
-# and on real video ({{colour_real:.2f}} to {{still_real:.2f}}) its mean is higher too, but the bars overlap.
+# and on real video ({{colour_real:.2f}} to {{still_real:.2f}}) its mean is higher too, but the bars overlap, and by
+# bars alone we cannot tell.
 #
-# The other two of the opening, lesson 01's, are on the board already. `nearest` has {{nearest_real:.2f}} on real video
-# and {{nearest_easy:.2f}} on easy toys, well above colour. On the {{clips_twins}} clips of twins it has
+# The other two of the opening, lesson 01's, are on the board too. `nearest` has {{nearest_real:.2f}} on real video
+# and {{nearest_easy:.2f}} on easy toys, above colour. On the {{clips_twins}} clips of twins it has
 # {{nearest_twins:.2f}}, and colour {{colour_twins:.2f}}: to its features one octopus is nearly as good as another. (The
 # ends of these two bars just overlap.) `matching` has {{matching_real:.2f}} on real video, {{matching_easy:.2f}} on
 # easy toys and {{matching_twins:.2f}} on twins. Easy toys and twins are different clips, so the distance between the

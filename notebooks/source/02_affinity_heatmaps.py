@@ -13,6 +13,7 @@
 #
 # One kangaroo is outlined, and a tracker is to keep the outline on it. Let the clip (every second frame of it) run
 # round twice. On how many of the **other three** does the outline land, at some time, on more than a tenth of the body?
+# (We chose this clip after seeing results: it is an example, and no evidence of how often such things happen.)
 #
 # <small>To read: {{read}}. To solve the four exercises: about 70 minutes. To run: {{run}}. The numbers in the text are
 # those of the run that is shipped; with other parameters yours will differ.</small>
@@ -107,8 +108,7 @@ print(f"mean J over the clip: {np.mean(static['J'][1:]):.2f}")
 
 # %% [markdown]
 # The tracker is `matching`, the photograph matcher of lesson 01, with frame 0 as its only memory, on the first of the
-# stored clips of twins. (We chose this clip after seeing results, since it shows plainly what this lesson is about. Its
-# numbers are an example; *Measure* has scenes that nobody picked.) Its outline begins right, and over the clip J is
+# stored clips of twins. (*Measure* has scenes that nobody picked.) Its outline begins right, and over the clip J is
 # {{J_mean:.2f}}. Why does it paint the wrong kangaroos? Its decoder
 # paints what each cell has *read* from memory, so we look at the reading first. In this lesson you build an instrument
 # that shows who reads from whom.
@@ -656,7 +656,8 @@ for name, cell in {"marked thief": thief, "darkest cell of the target": hole}.it
 
 # %% [markdown]
 # Yes: the thief gives all of its attention to one cell of the target, and both lie at nearly the same place of the
-# body. The darkest cell of the target does the same the other way round: it reads that very place, of another kangaroo.
+# body. The darkest cell of the target does the same the other way round: it reads nearly its own place, on another
+# kangaroo.
 #
 # ## Break it: sharper attention
 # An idea that comes to everybody: make the softmax **sharper**, so that only the best matches are read. Multiply the
@@ -792,7 +793,7 @@ show.forest(
 # the same step takes the mean J from {{twins_static:.2f}} to {{twins:.2f}}. There the interval of the gain,
 # {{memory_low:.2f}} to {{memory_high:.2f}}, is just clear of zero, and {{memory_won}} clips win where {{memory_lost}}
 # lose. So memory helps, on average and not on every clip. The kangaroos and the fish, the first and the third of the
-# stored twins, are not among these twenty. We chose them after seeing that memory helps the one and ruins the other:
+# stored twins, are not among these twenty. We chose them after seeing that memory helps the one and not the other:
 # they show what can happen, and not how often.
 #
 # **Real video.** On twelve clips of DAVIS 2016 `matching` has {{real:.2f}}; on ten composites, into which a copy of
