@@ -101,6 +101,17 @@ def test_forest_rows_stand_in_order_and_tell_gains_from_losses_and_doubt():
     assert across(plots.LOSS) < across(plots.GAIN)
 
 
+def test_a_fall_is_a_gain_where_less_is_better():
+    fall = {"step": "stolen", "gain": -0.2, "low": -0.3, "high": -0.1}
+    seen = {
+        better: [
+            colored(rgba(show.forest([fall | better_row], alt=ALT)), color).any() for color in (plots.GAIN, plots.LOSS)
+        ]
+        for better, better_row in (("up", {}), ("down", {"better": "down"}))
+    }
+    assert seen == {"up": [False, True], "down": [True, False]}
+
+
 def test_forest_takes_stored_rows_and_any_name():
     import json
 

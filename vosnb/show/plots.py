@@ -14,6 +14,8 @@ INK = "#797979"
 # For lines and marks, in this order: each stands off at least 3 : 1 from both grounds, and all from each other.
 TONES = ("#1F7FC4", "#D55E00", "#009E73", "#B565A7", "#A67C00", "#7A6FE0")
 GAIN, LOSS = TONES[0], TONES[1]
+# Grid lines behind labels. Ticks that are made when a figure is drawn know nothing of `style`, so this is said to them.
+LIGHT = {"color": INK, "alpha": 0.2, "lw": 0.6}
 
 STYLE = {
     "figure.facecolor": "none",
@@ -70,9 +72,10 @@ def forest(
     """A forest plot: one row for each comparison, its gain and interval on one shared axis, and a line at zero.
 
     rows: from the top to the bottom, as `data/results/*.json` have them: mappings with `gain`, `low`, `high`, and where
-    they are known `won` and `lost` (clips) and `paper`, the paper's number, which becomes a tick; label: the key of a
-    row's name, or a function that makes the name. Intervals clear of zero have a full mark and a colour, others are
-    hollow. Raises ValueError for a row without these numbers, or whose interval does not hold its gain.
+    they are known `won` and `lost` (clips), `paper`, the paper's number, which becomes a tick, and `better`, "down"
+    where less is better, which exchanges the two colours; label: the key of a row's name, or a function that makes the
+    name. Intervals clear of zero have a full mark and a colour, others are hollow. Raises ValueError for a row without
+    these numbers, or whose interval does not hold its gain.
     """
     from matplotlib.figure import Figure
 
@@ -92,9 +95,10 @@ def forest(
     with style():
         fig = Figure((8.2, 0.75 + 0.34 * len(rows)))
         axes = fig.subplots()
-        axes.axvline(0, color=INK, lw=1)
+        axes.axvline(0, color=INK, lw=1.8)
         for y, (row, (gain, low, high)) in enumerate(zip(rows, gains, strict=True)):
-            color = GAIN if low > 0 else LOSS if high < 0 else INK
+            up, down = (LOSS, GAIN) if row.get("better") == "down" else (GAIN, LOSS)
+            color = up if low > 0 else down if high < 0 else INK
             axes.plot([low, high], [y, y], color=color, lw=2.2, solid_capstyle="butt")
             axes.plot(gain, y, "o", ms=7, color=color, mfc=color if color != INK else "none", mew=1.8)
             if (paper := row.get("paper")) is not None:
@@ -107,7 +111,7 @@ def forest(
         axes.set(ylim=(len(rows) - 0.5, -0.9), xlabel=plain(xlabel))
         axes.tick_params("y", length=0)
         axes.spines["left"].set_visible(False)
-        axes.grid(axis="x")
+        axes.grid(axis="x", **LIGHT)
         axes.locator_params(axis="x", nbins=6)
     return figure(fig, alt=alt)
 
@@ -196,7 +200,7 @@ def _board(rows: list[dict]):
             axes.annotate(f"{J:.2f}", (J, y), (0, 5), textcoords="offset points", ha="center", color=color, fontsize=9)
         axes.set(xlim=(0, 1), title=f"{world} ({rows[0][world]['clips']})", xticks=(0, 0.5, 1))
         axes.set_xticklabels(("0", ".5", "1"))
-        axes.grid(axis="x")
+        axes.grid(axis="x", **LIGHT)
     for y, row in enumerate(rows):
         color = GAIN if y == len(rows) - 1 else INK
         panels[-1].text(0.5, y, f"{row['fps']:.3g}", ha="center", va="center", color=color)

@@ -405,8 +405,8 @@ hold("flat grows by", bill[1]["flat, MB"] / bill[0]["flat, MB"], high=2.1)
 #
 # ## Does a matcher go by place?
 #
-# The lesson moves a window in one frame. The lesson's forest plot, of an old matcher (from scratch) and a new one (on
-# photographs), is half of a study on clips of creature twins, with the target alone. *Moved apart*: frame 0 is one
+# The lesson moves a window in one frame, for the creatures matcher (from scratch) and the photograph matcher (on
+# photographs). Here are whole clips, of creature twins, with the target alone. *Moved apart*: frame 0 is one
 # window of a larger scene, all later frames are another one, 48 pixels to the side, and J counts only what both see.
 # *Rolled*: later frames are rolled by a quarter of their width, so that what leaves on one side comes in on the other.
 
