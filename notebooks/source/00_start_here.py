@@ -105,9 +105,9 @@ show.film(
 )
 
 # %% [markdown]
-# In the last frame only {{share_colour:.0%}} of what `colour` marks lies on the right toy; the rest is on the other
-# two. Of `nearest` {{share_nearest:.0%}} is right, but look how little it dares to mark. `matching` has
-# {{share_matching:.0%}} right and keeps the whole toy.
+# In the last frame only {{share_colour:.0%}} of what `colour` marks lies on the right toy; the rest is not. Of
+# `nearest` {{share_nearest:.0%}} is right, but look how little it dares to mark. `matching` has {{share_matching:.0%}}
+# right and keeps the whole toy.
 #
 # **Do not conclude too much.** This is one clip. We went through two dozen like it and took this one, because the toy
 # changes sides and the three programs do three different things. On others `matching` loses its toy as well, and
@@ -310,8 +310,8 @@ check(exercises.object_jaccard, object_jaccard)
 
 # %% [markdown]
 # ## A tracker is two methods
-# Every tracker of this course begins with `start(frame, mask)` and goes on with `step(frame)`, which says how
-# strongly it believes, from 0 to 1, that a pixel belongs to the object. Here is the laziest one that there is.
+# Every tracker of this course begins with `start(frame, mask)` and goes on with `step(frame)`, here, how strongly it
+# believes, from 0 to 1, that a pixel is the object's. Here is the laziest one that there is.
 
 
 # %%
@@ -618,11 +618,11 @@ print({difference: round(score, 2) for difference, score in scores.items()}, f"1
 
 # %% [markdown]
 # J is {{clones:.2f}} for clones, {{twins:.2f}} at 0.5 (the clip above had {{mine:.2f}}), and {{apart:.2f}} where
-# colours differ plainly. Why not more? Not because light and colours drift: frozen, J is {{frozen:.2f}}. We
-# looked no further. Among three clones a colour of the target occurs twice as often outside as inside, so
-# its share is about a third, and a mask wants more than one half. What passes all the same, we think, are odd shades
-# that light and noise happened to give the target alone. This is not a fault of the histogram: *where* a pixel lies is
-# the one thing that tells clones apart, and it never looks there.
+# colours differ plainly. Why not more? Not because light and colours drift: frozen, J is {{frozen:.2f}}. We looked no
+# further. Among three clones a colour of the target occurs twice as often outside as inside, so its share is about a
+# third, and a mask wants more than one half. What passes all the same, we think, are odd shades that light and noise
+# happened to give the target alone. No colour histogram can do much better: *where* a pixel lies is the one thing that
+# tells clones apart, and it never looks there.
 #
 # ## Measure
 # One clip is a story. So here is your colour tracker on clips that nobody picked: the first three stored clips of

@@ -351,13 +351,14 @@ show.film(
 # So we learn three things, on generated creatures alone, with the backbone frozen. A 3 x 3 convolution makes the
 # query's **keys** of the backbone's features. A second one makes the memory's keys. It also sees a few features of the
 # mask. A small encoder looks at image *and* mask, and makes the memory's **values**, to which the label itself is
-# added. A **decoder** draws the mask, and looks at finer maps of the query frame on the way (*skips*, at stride 4 and
-# 2), which know where edges are. (From `nearest` to this network five things change at once: keys, values, a decoder, a
-# softmax over all cells and not the best 20, and another choice of remembered frames. The scoreboard compares the two
-# as wholes, and does not say which of the five helps.) The parts stand in `vosnb/methods/matching.py`, together they
-# are `PhotographMatchingNet`, and `load_weights` brings what was learned. Here is how they are used. `my_read` is your
-# `read` if it passed its check. `of_object(k, t)` is the mask of kangaroo `k` in frame `t`, as a tensor; memory is also
-# told the mask of all *other* objects that are followed, and here there are none, hence the zeros.
+# appended. A **decoder** draws the mask, and looks at finer maps of the query frame on the way (*skips*, at stride 4
+# and 2), which know where edges are. (From `nearest` to this network five things change at once: keys, values, a
+# decoder, a softmax over all cells and not the best 20, and another choice of remembered frames. The scoreboard
+# compares the two as wholes, and does not say which of the five helps.) The parts stand in `vosnb/methods/matching.py`,
+# together they are `PhotographMatchingNet`, and `load_weights` brings what was learned. Here is how they are used.
+# `my_read` is your `read` if it passed its check. `of_object(k, t)` is the mask of kangaroo `k` in frame `t`, as a
+# tensor; memory is also told the mask of all *other* objects that are followed, and here there are none, hence the
+# zeros.
 
 # %%
 net = load_weights(PhotographMatchingNet(), "matching-photos").to(dev or "cpu").requires_grad_(False)
@@ -371,12 +372,11 @@ probability = torch.sigmoid(net.decode(query, what_is_read[None]))[0, 0]
 print(f"keys of {d} numbers, values of {len(V_R[0])}; the decoder gets {len(V_Q)} + {len(what_is_read)} for each cell")
 
 # %% [markdown]
-# `net.decode` is worth reading. One channel of what is read, the last, is the label that affinity alone copies: $h$, as
-# nearest neighbours would have it. The decoder only says what to *change* about it. `double` makes a map twice as high
-# and wide, so three of them bring $h$ from cells of 8 x 8 to pixels; `at4` and `at2`, of the `Query` that
-# `encode_query` returned, are the skips. The **logit** $\ln \frac{p}{1-p}$ undoes a sigmoid: on its scale the
-# correction can simply be added, and the sigmoid of the sum is a probability again (0.01 and 0.98 keep it from becoming
-# infinite where $h$ is 0 or 1).
+# `net.decode` is worth reading. One channel of what is read, the last, is the label that affinity alone copies: $h$.
+# The decoder only says what to *change* about it. `double` makes a map twice as high and wide, so three of them bring
+# $h$ from cells of 8 x 8 to pixels; `at4` and `at2`, of the `Query` that `encode_query` returned, are the skips. The
+# **logit** $\ln \frac{p}{1-p}$ undoes a sigmoid: on its scale the correction can simply be added, and the sigmoid of
+# the sum is a probability again (0.01 and 0.98 keep it from becoming infinite where $h$ is 0 or 1).
 
 
 # %% tags=["package"]
@@ -647,8 +647,8 @@ check(exercises.when_to_remember, when_to_remember)
 #
 # No position occurs in the equations, so a match should not care how far it looks. Does it? Take a scene that is wider
 # than the picture. Memory sees frame 0 through a window at its left end, the query a later frame through a window that
-# lies `window` pixels further to the right: the menu has two positions. Only the target's place in the picture changes.
-# On the left is the creatures matcher, on the right the photograph matcher.
+# lies `window` pixels further to the right: the menu has two positions. The target's place changes, and the picture's
+# edges. On the left is the creatures matcher, on the right the photograph matcher.
 
 # %% tags=["plot"]
 WINDOW, WIDER = 424, 121  # pixels
@@ -696,8 +696,8 @@ Sliders(picture_of(pair, scene, slid, through), window=[WIDER, 0])
 # %% [markdown]
 # In this one frame, chosen because it shows a fall, J where both windows see falls from {{old_here:.2f ± 0.03}} to
 # {{old_there:.2f ± 0.03}} for the creatures matcher, from {{new_here:.2f ± 0.03}} to {{new_there:.2f ± 0.03}} for the
-# photograph matcher. (The look-alike that comes in on the right, which both take, does not count: memory's window never
-# saw it.) On whole clips, with windows moved apart by 48 pixels, the creatures matcher lost on each of four; four clips
+# photograph matcher. (A strip of the look-alike on the right, which both take, still counts and may explain much of the
+# fall.) On whole clips, with windows moved apart by 48 pixels, the creatures matcher lost on each of four; four clips
 # prove nothing. The photograph matcher shows no loss on six. The measurement, and how a network can know a place that
 # its equation does not contain, stand in {{to deeper}}.
 
@@ -762,14 +762,14 @@ hold("the photograph matcher shows no loss on six", apart["matching:backbone=pho
 # %% [markdown]
 # ## What we now know
 #
-# - A frame is a map of vectors. **Keys** find, **values** say what is there, the **affinity** (S0-E1) says how much
-#   of each memory cell a query cell reads (S0-E2). Its rows sum to one: the softmax runs over the memory.
+# - A frame is a map of vectors. **Keys** find, **values** say what is there, the **affinity** (S0-E1) says how much of
+#   each memory cell a query cell reads (S0-E2). Its rows sum to one: the softmax runs over the memory.
 # - Nearest neighbours in features from photographs follow real objects at J {{nearest_real:.2f}}, with nothing trained
 #   to follow. They leak to look-alikes, and draw no edges. Learned keys, values and a decoder: {{matching_real:.2f}}.
-# - An updated memory helped on toy twins ({{toys_gain:+.2f}}), not clearly elsewhere. It also keeps the tracker's
+# - An updated memory helped on toy twins ({{toys_gain:+.2f}}), not clearly on easy clips. It also keeps the tracker's
 #   mistakes.
-# - Still open: among toy twins the photograph matcher has {{matching_twins:.2f}}. Its keys are generic; nothing in this
-#   lesson knows *this* clip.
+# - Still open: among toy twins the photograph matcher has {{matching_twins:.2f}}. Its keys are generic; no weight was
+#   fitted to *this* clip.
 #
 # **Next: {{to after}}.** It looks at where the affinity of look-alikes goes, and puts a number on it. What was left out
 # here, scale, schedules, soft aggregation, reading without holding $A$, is in {{to deeper}}.

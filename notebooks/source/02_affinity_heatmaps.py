@@ -130,7 +130,8 @@ show.scoreboard("matching")
 
 # %% [markdown]
 # On easy toys `matching` has J = {{easy:.2f}}, on toys with twins {{twins:.2f}}. (Twins are clips whose toys are all of
-# one kind, and of similar colours.) It is the same network. This lesson is about the {{lost:.2f}} between them.
+# one kind, and of similar colours.) It is the same network on other clips. How much of the
+# {{lost:.2f}} do look-alikes cost?
 #
 # ## What a cell reads from the object
 # A frame is cut into cells of 8 x 8 pixels, and every cell has a key. The affinity $A_{ij}$ (S0-E1) says which share of
@@ -189,7 +190,7 @@ show.heat(
 
 # %% [markdown]
 # In frame 0 a cell of the target reads {{h0_object:.2f}} from the object on average, and a cell of another kangaroo
-# {{h0_alike:.2f}}. In the last frame it is {{h_object:.2f}} and {{h_alike:.2f}}, while the ground stays at
+# {{h0_alike:.2f}}. In the last frame it is {{h_object:.2f}} and {{h_alike:.2f}}, while the ground has
 # {{h_ground:.2f}}. So two things happened. The target finds itself less, and the others find themselves *in it* ten
 # times as much. The memory is the same; the kangaroos have moved and bent, and the keys do not tell them apart any
 # more.
@@ -447,8 +448,8 @@ heat_film(
 #
 # ## Does a growing memory help?
 # Lesson 01 let the memory grow: every fifth frame it sees is kept, and always the latest. Later frames show the target
-# as it is *now*. But their masks are the tracker's own, and a wrong one would make theft lawful. What do you expect of
-# our kangaroos?
+# as it is *now*. But their masks are the tracker's own: heat is then read from what it *took* for the object. What do
+# you expect of our kangaroos?
 
 # %% tags=["ask"]
 guess_memory = predict(
@@ -508,7 +509,7 @@ print(f"to frames after frame 0; of the target's it is {late[0]:.0%}, of the oth
 change = (stolen(heat["updated"])[1:].mean() - stolen(heat["static"])[1:].mean()).item()
 guess_memory.reveal(
     "less" if change < -0.05 else "more" if change > 0.05 else "same",
-    "The latest frames show the target in nearly the same pose, so its cells find a better match there.",
+    "Do its cells find a better match in the latest frames? The numbers above hardly say so.",
 )
 show.figure(
     over_time(
@@ -601,8 +602,7 @@ check(exercises.heat_of_memory, heat_of_memory)
 
 # %% [markdown] tags=["solution"]
 # Each frame had a softmax of its own, and so each gave away a whole attention of its own. With one softmax over all
-# keys the frames **compete**, and that competition is how the memory helps: a good match in a recent frame takes
-# attention away from a doubtful one in frame 0.
+# keys the frames **compete**, so a good match in a recent frame can take attention away from a doubtful one in frame 0.
 
 # %% [markdown]
 # ## Look for yourself
@@ -783,9 +783,9 @@ show.forest(
 # %% [markdown]
 # **Look-alikes.** With twins in the place of strangers (the memory is updated in both) the share stolen rises by
 # {{toys_stolen_look_alikes:.2f}} on toys and by {{creatures_stolen_look_alikes:.2f}} on creatures, and both intervals
-# are clear of zero. On toys J changes by {{toys_J_look_alikes:+.2f}}, and all eight scenes lose. On creatures it
-# changes by {{creatures_J_look_alikes:+.2f}}: seven scenes lose and one gains, and the interval includes zero, so eight
-# scenes are too few to be sure there.
+# are clear of zero (with eight scenes they are rather too short). On toys J changes by {{toys_J_look_alikes:+.2f}}, and
+# all eight scenes lose. On creatures it changes by {{creatures_J_look_alikes:+.2f}}: seven scenes lose and one gains,
+# and the interval includes zero, so eight scenes are too few to be sure there.
 #
 # **Memory.** It lowers the share stolen by little on toys ({{toys_stolen_updated:+.3f}}) and by more on creatures
 # ({{creatures_stolen_updated:+.3f}}); both are clear of zero. J rises by {{toys_J_updated:.2f}} and
@@ -793,13 +793,13 @@ show.forest(
 # the same step takes the mean J from {{twins_static:.2f}} to {{twins:.2f}}. There the interval of the gain,
 # {{memory_low:.2f}} to {{memory_high:.2f}}, is just clear of zero, and {{memory_won}} clips win where {{memory_lost}}
 # lose. So memory helps, on average and not on every clip. The kangaroos and the fish, the first and the third of the
-# stored twins, are not among these twenty. We chose them after seeing that memory helps the one and not the other:
-# they show what can happen, and not how often.
+# stored twins, are not among these twenty. We chose them after seeing that memory helps the one and not the other: they
+# show what can happen, and not how often.
 #
-# **Real video.** On twelve clips of DAVIS 2016 `matching` has {{real:.2f}}; on ten composites, into which a copy of
-# the clip's own object from another moment was pasted, {{pasted:.2f}} ({{pasted_static:.2f}} with the static memory).
-# Most of them are other clips, so this is no paired comparison. The meter was not run there. What does not carry over
-# are the sizes, since our clips are short and crowded.
+# **Real video.** On twelve clips of DAVIS 2016 `matching` has {{real:.2f}}; on ten composites, into which a copy of the
+# clip's own object from another moment was pasted, {{pasted:.2f}} ({{pasted_static:.2f}} with the static memory). Most
+# of them are other clips, so this is no paired comparison. The meter was not run there. At the least the sizes do not
+# carry over: our clips are short and crowded.
 #
 # ### An open question
 
@@ -896,9 +896,9 @@ hold("toys: look-alikes cost J", change_of["toys", "J", "look-alikes"]["high"] <
 # - In this clip theft begins in frame 0, unseen, in the one frame whose mask is known.
 # - A growing memory lowered theft on the kangaroos, whose first answers were right. On the fish, lost from the start,
 #   it made the loss final. On average over scenes it lowers theft a little.
-# - A sharper softmax changed nothing; a blunter one took more from the target than from the thieves. The keys are
-#   generic, and see too little of what makes *this* animal different from its neighbours; S0 changes them. Another cue,
-#   such as place, may help too; we did not test it here.
+# - In one frame a sharper softmax changed nothing; a blunter one took more from the target than from the thieves. The
+#   keys are generic, and see too little of what makes *this* animal different from its neighbours; S0 changes them.
+#   Another cue, such as place, may help too; we did not test it here.
 #
 # **Next: {{to after}}.** It takes the first frame, measures the heat that leaks there in both directions, and changes
 # the keys by gradient steps until less does.
