@@ -59,7 +59,8 @@ def test_the_students_folder_is_all_that_jupyterlab_shows(api):
     assert not {"vosnb", "data", "source", student.GIVEN} & shown.keys()
     lesson = api("api/contents/00_start_here.ipynb")
     assert lesson["type"] == "notebook" and lesson["writable"]
-    assert not any(cell.get("outputs") for cell in lesson["content"]["cells"])
+    opening, *others = [cell["outputs"] for cell in lesson["content"]["cells"] if cell.get("outputs")]
+    assert any("image/webp" in output.get("data", {}) for output in opening) and not others  # the film it begins with
     assert api("api/contents/GLOSSARY.md?type=file&format=text")["content"].startswith("# ")
 
 

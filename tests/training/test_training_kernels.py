@@ -18,7 +18,7 @@ TINY = {"steps": 4, "batch": 1, "count": 2, "device": "cpu"}
 
 @pytest.fixture(autouse=True)
 def in_miniature(monkeypatch, tmp_path, in_this_process):
-    monkeypatch.setattr(refinement, "SIZE", 64)
+    monkeypatch.setitem(refinement.RECIPES, "creatures", refinement.RECIPES["creatures"]._replace(side=64))
     monkeypatch.setattr(loop, "CHECKPOINT_EVERY", 2)
     monkeypatch.setattr(loop, "ROOT", tmp_path)
     monkeypatch.setattr(refinement, "ProcessPoolExecutor", in_this_process)

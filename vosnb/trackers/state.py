@@ -85,7 +85,8 @@ class State:
         try:
             with safe_open(self.path, "pt") as file:
                 card = file.metadata() or {}
-                self._tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  not a dict
+                # copied: where numbers lie in a file, some processors take other ways to the last digit
+                self._tensors = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118  not a dict
             if card.get("format") != FORMAT:
                 raise StateError(f"{path} is of another version of vosnb")
             if card["digest"] != _digest(card["state"], self._tensors):

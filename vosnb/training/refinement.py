@@ -66,11 +66,13 @@ def load_backbone(name: str = "creatures", device="cpu") -> Callable[[torch.Tens
     return load_weights(MatchingNet(), "matching").query_encoder.requires_grad_(False).to(device)
 
 
-def draw_clip(seed: int, n: int, side: int = 128, **knobs) -> tuple[np.ndarray, np.ndarray]:
+def draw_clip(seed: int, n: int, side: int | None = None, **knobs) -> tuple[np.ndarray, np.ndarray]:
     """Clip n: square frames (8, H, W, 3) uint8 and the masks of two objects (8, 2, H, W) bool, forwards or backwards.
 
-    knobs: fields of `creatures.Knobs` to turn in the training mixture.
+    side: of the frames, by default what a backbone sees that learned from creatures. knobs: fields of
+    `creatures.Knobs` to turn in the training mixture.
     """
+    side = side or RECIPES["creatures"].side
     r = np.random.default_rng([seed, 2, n])
     times = sorted(r.choice(FRAMES, DRAWN, replace=False).tolist())
     clip = creatures.generate(int(r.integers(2**31)), "train", "train", (side, side), FRAMES, times=times, **knobs)
