@@ -111,7 +111,7 @@ def page(request, browser):
     try:
         with no_errors(page):
             yield page
-            lab.close_all(page)
+        lab.close_all(page)
     finally:
         if request.session.testsfailed > failed:  # whatever it left behind is not for the next test
             page.close()
@@ -183,13 +183,20 @@ class Lab:
             yield page.locator(f'.jp-Notebook .jp-Cell[data-windowed-list-index="{number}"]')
 
     def close_all(self, page):
-        """Close what is open, and do not ask whether to save it."""
+        """Close what is open once its kernel has nothing more to do, and do not ask whether to save it.
+
+        The widgets' manager throws where a notebook goes while a question of its own is on the way.
+        """
         if page.url.startswith(self.url):
             page.evaluate(
                 """async () => {
                     await window.jupyterapp.restored;
                     const open = [...window.jupyterapp.shell.widgets("main")];
-                    await Promise.all(open.map((widget) => widget.sessionContext?.ready)); // its kernel may be starting
+                    const done = (kernel) => ["idle", "dead"].includes(kernel?.status);
+                    const settled = ({ sessionContext: its }) =>
+                        !its || (its.isReady && (!its.session || done(its.session.kernel)));
+                    const moment = () => new Promise((go) => setTimeout(go, 100));
+                    for (let i = 0; i < 100 && !open.every(settled); i++) await moment();
                     open.forEach((widget) => widget.dispose());
                 }"""
             )
