@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from vosnb.features import MEAN, SPREAD
@@ -45,6 +46,11 @@ class Maps(NamedTuple):
     def expand(self, *sizes: int) -> "Maps":
         """As `torch.Tensor.expand`, each map by itself."""
         return Maps(*(x.expand(*sizes) for x in self))
+
+
+def of_one_length(x: torch.Tensor) -> torch.Tensor:
+    """A map (B, C, h, w), every cell brought to length sqrt(C), so that dot products are cosines."""
+    return F.normalize(x, dim=1) * x.shape[1] ** 0.5
 
 
 class Same(nn.Conv2d):

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from vosnb.efficientnet import WIDTHS as PHOTOGRAPHS
-from vosnb.efficientnet import Maps
+from vosnb.efficientnet import Maps, of_one_length
 from vosnb.features import STRIDE, WIDTHS, Backbone, Decoder, MemoryEncoder, Residual, conv_bn, double
 
 
@@ -179,7 +179,7 @@ class PhotographEncoder(nn.Module):
     """
 
     def forward(self, maps: Maps) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        return maps.at2, maps.at4, F.normalize(maps.at8, dim=1) * maps.at8.shape[1] ** 0.5
+        return maps.at2, maps.at4, of_one_length(maps.at8)
 
 
 class PhotographMemoryEncoder(nn.Module):

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from vosnb.efficientnet import WIDTHS as PHOTOGRAPHS
+from vosnb.efficientnet import of_one_length
 from vosnb.features import WIDTHS, Backbone, Whitening
 
 
@@ -117,6 +118,16 @@ class Refiner(nn.Module):
         return self.logit(z)
 
 
+class PhotographRefiner(Refiner):
+    """R on a backbone that learned from photographs: it sees the deepest map as the matcher does, of one length."""
+
+    def __init__(self):
+        super().__init__(PHOTOGRAPHS[::-1], 32)
+
+    def forward(self, maps: list[torch.Tensor], s: torch.Tensor, size) -> torch.Tensor:
+        return super().forward([of_one_length(maps[0]), *maps[1:]], s, size)
+
+
 def backbone_maps(encoder: Backbone, image: torch.Tensor) -> list[torch.Tensor]:
     """The backbone's maps of images (B, 3, H, W), deepest first, without gradient: S1 leaves the backbone frozen."""
     with torch.no_grad():
@@ -190,24 +201,14 @@ class UntrainedTargetNet(nn.Module):
 
 class PhotographRefinementNet(UntrainedTargetNet):
     """`RefinementNet` on a backbone that learned from photographs: D's features as there, R and the mask's two
-    parameters learned. R sees the deepest map brought to one length in every cell, as the matcher does."""
+    parameters learned."""
 
-    def __init__(self, n: int = 32):
+    def __init__(self):
         super().__init__()
-        self.refiner = Refiner(PHOTOGRAPHS[::-1], n)
+        self.refiner = PhotographRefiner()
         self.scale, self.offset = nn.Parameter(torch.tensor(12.0)), nn.Parameter(torch.tensor(-6.0))
 
-    def coarse(self, s: torch.Tensor, size) -> torch.Tensor:
-        return self.scale * bilinear(s, size) + self.offset
-
-    def forward(self, maps: list[torch.Tensor], s: torch.Tensor, size) -> torch.Tensor:
-        return self.refiner(of_one_length(maps), s, size)
-
-
-def of_one_length(maps: list[torch.Tensor]) -> list[torch.Tensor]:
-    """Maps, deepest first, of which the deepest is brought to length sqrt(C) in every cell."""
-    deepest, *others = maps
-    return [F.normalize(deepest, dim=1) * deepest.shape[1] ** 0.5, *others]
+    coarse, forward = RefinementNet.coarse, RefinementNet.forward
 
 
 class BaseNet(nn.Module):
@@ -217,14 +218,13 @@ class BaseNet(nn.Module):
     the same place: what it knows of frame 0 does not move with the object.
     """
 
+    sees, C, refines = TargetFeatures, FEATURES, Refiner
+
     def __init__(self, n: int = 64):
         super().__init__()
-        self._build(TargetFeatures(), FEATURES, Refiner(), n)
-
-    def _build(self, features: nn.Module, C: int, refiner: Refiner, n: int) -> None:
-        self.features, self.refiner = features, refiner
-        self.encode_target = nn.Sequential(conv3(C + 1, n), nn.ReLU(), conv3(n, n), nn.ReLU())
-        self.compare = nn.Sequential(conv3(C + n, n), nn.ReLU(), conv3(n, 1))
+        self.features, self.refiner = self.sees(), self.refines()
+        self.encode_target = nn.Sequential(conv3(self.C + 1, n), nn.ReLU(), conv3(n, n), nn.ReLU())
+        self.compare = nn.Sequential(conv3(self.C + n, n), nn.ReLU(), conv3(n, 1))
         for_relu(self)
 
     def remember(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -241,23 +241,18 @@ class BaseNet(nn.Module):
         return self.refiner(maps, self.scores(self.features(maps), target), size)
 
 
-class PhotographBaseNet(BaseNet):
-    """The same on a backbone that learned from photographs."""
-
-    def __init__(self, n: int = 64):
-        nn.Module.__init__(self)
-        self._build(Deepest(), PHOTOGRAPHS[2], Refiner(PHOTOGRAPHS[::-1], 32), n)
-
-    def forward(self, maps: list[torch.Tensor], target: torch.Tensor, size) -> torch.Tensor:
-        return super().forward(of_one_length(maps), target, size)
-
-
 class Deepest(nn.Module):
     """What a base net on photographs sees of a frame: the deepest map, of one length in every cell. Convolutions that
     are trained offline need no whitening."""
 
     def forward(self, maps: list[torch.Tensor]) -> torch.Tensor:
-        return of_one_length(maps)[0]
+        return of_one_length(maps[0])
+
+
+class PhotographBaseNet(BaseNet):
+    """The same on a backbone that learned from photographs."""
+
+    sees, C, refines = Deepest, PHOTOGRAPHS[2], PhotographRefiner
 
 
 OFFLINE = {  # {what `vosnb train` calls it: {backbone: network}}
