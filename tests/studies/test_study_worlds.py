@@ -16,7 +16,11 @@ def cheap(monkeypatch, tmp_path):
     for module, name, value in (
         (worlds, "GENERATED", lists),
         (worlds, "BASELINES", ()),
-        (worlds, "STEPS", {"matching": {"colour": ("still", "histogram")}, "S1": {"bins": ("still", "histogram:bins=8")}}),
+        (
+            worlds,
+            "STEPS",
+            {"matching": {"colour": ("still", "histogram")}, "S1": {"bins": ("still", "histogram:bins=8")}},
+        ),
         (worlds, "ROOT", tmp_path),
         (worlds, "RESULTS", tmp_path),
         (common, "RESULTS", tmp_path),

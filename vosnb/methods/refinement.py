@@ -249,7 +249,8 @@ class BaseNet(nn.Module):
         self.features, self.refiner = self.sees(), self.refines()
         self.encode_target = nn.Sequential(conv3(self.C + 1, n), nn.ReLU(), conv3(n, n), nn.ReLU())
         self.compare = nn.Sequential(conv3(self.C + n, n), nn.ReLU(), conv3(n, 1))
-        for_relu(self)
+        for_relu(self.encode_target)
+        for_relu(self.compare)
 
     def remember(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Frame 0: features x (1 or K, C, h, w), masks (K, 1, H, W) -> target (K, n, h, w)."""
