@@ -3,6 +3,9 @@
 import torch
 import torch.nn.functional as F
 
+from vosnb.course.exercises.lesson_06 import protect_faulty, protect_reference
+from vosnb.methods.matching import soft_aggregate
+
 # ---------------------------------------------------------------------------------------------- attend
 
 
@@ -50,133 +53,192 @@ def largest(here, below):
     return torch.cat([x.amax((-2, -1), keepdim=True) for x in (here, below)], 1)
 
 
-# ---------------------------------------------------------------------------------------------- insert
+# ---------------------------------------------------------------------------------------------- first_share
 
 
-def insert_with_numpy(weights, last, rate):
-    weights = weights.numpy().copy()
-    slot = min(range(len(weights)), key=lambda k: (weights[k], k))
-    new = rate if last is None else weights[last] / (1 - rate)
-    if last is None:
-        weights /= 1 - rate
-    weights[slot] = new
-    return weights / weights.sum(), slot
+def share_in_one_formula(frames, rate):
+    r = 1 / (1 - rate)
+    return r / (r + (1 - rate) * (r**frames - 1)) if frames else 1
 
 
-def insert_with(
-    slot_of=lambda weights, last: int(weights.argmin()),
-    first=lambda weights, rate: weights / (1 - rate),
-    later=lambda weights, last, rate: weights[last] / (1 - rate),
-    normalise=lambda weights, slot: weights / weights.sum(),
-):
-    def answer(weights, last, rate):
-        weights, slot = weights.clone(), slot_of(weights, last)
-        if last is None:
-            weights = first(weights, rate)
-            weights[slot] = rate
-        else:
-            weights[slot] = later(weights, last, rate)
-        return normalise(weights, slot), slot
+def share_divided_at_once(frames, rate):
+    weights = [1.0]
+    for _ in range(frames):
+        new = rate if len(weights) == 1 else weights[-1] / (1 - rate)
+        weights = [w / (1 - rate) for w in weights] if len(weights) == 1 else weights
+        weights = [w / (sum(weights) + new) for w in (*weights, new)]
+    return weights[0]
+
+
+def share_with(first=lambda r: 1 / (1 - r), start=lambda r: r, step=lambda r: 1 / (1 - r), divide=True, shift=0):
+    def answer(frames, rate):
+        frames = max(0, frames + shift)
+        kept = first(rate) if frames else 1.0
+        new = sum(start(rate) * step(rate) ** i for i in range(frames))
+        return kept / (kept + new) if divide else kept
 
     return answer
 
 
-def smallest_in_use(weights, last):
-    return int(torch.where(weights > 0, weights, torch.inf).argmin())
+def share_by_power(frames, rate):
+    return (1 - rate) ** frames
 
 
-def next_slot(weights, last):
-    return int(weights.argmin()) if weights.min() == 0 else (last + 1) % len(weights)
+def share_of_the_new(frames, rate):
+    return 1 - share_in_one_formula(frames, rate)
 
 
-def insert_first_like_others(weights, last, rate):
-    weights, slot = weights.clone(), int(weights.argmin())
-    weights[slot] = (weights.max() if last is None else weights[last]) / (1 - rate)
-    return weights / weights.sum(), slot
+def share_at_one_rate(frames, rate):
+    return share_in_one_formula(frames, 0.2)
 
 
-def insert_first_share(weights, last, rate):
-    """The new sample gets the share eta, each time."""
-    weights, slot = weights.clone(), int(weights.argmin())
-    weights[slot] = 0
-    weights *= (1 - rate) / weights.sum()
-    weights[slot] = rate
+# ---------------------------------------------------------------------------------------------- follow
+
+
+def follow_in_steps(look, frames, targets, refine, every=2):
+    """Right, and written differently: one object after the other, updates counted."""
+    answers, since = [], 0
+    for t in range(1, frames):
+        maps, x = look(t)
+        logits = refine(maps, torch.stack([target.scores(x)[0] for target in targets]))
+        answers.append(soft_aggregate(logits.squeeze(1).sigmoid()))
+        if every is None:
+            continue
+        since += 1
+        for number, target in enumerate(targets):
+            target.add(x, answers[-1][number + 1].view(1, 1, *answers[-1].shape[1:]))
+        if since == every:
+            since = 0
+            for target in targets:
+                target.update()
+    return answers
+
+
+def follow_with(
+    fuse=lambda logits, s: soft_aggregate(torch.sigmoid(logits[:, 0])),
+    label=lambda p, logits, k: p[k + 1][None, None],
+    due=lambda t, every: t % every == 0,
+    early=False,
+    learners=slice(None),
+    only_when_due=False,
+    stop=True,
+    start=1,
+    previous=False,
+    learn=True,
+    ask=True,
+    give=lambda p: p,
+    again=False,
+):
+    """An answer with something wrong."""
+
+    def answer(look, frames, targets, refine, every=2):
+        found, before = [], None
+        for t in range(start, frames):
+            maps, x = look(t)
+            s = torch.cat([D.scores(x) for D in targets])
+            logits = refine(maps, s) if ask else 6 * F.interpolate(s, (4, 6), mode="bilinear") - 2.5
+            p = fuse(logits, s)
+            for k, D in list(enumerate(targets))[learners] if learn and (every or not stop) else ():
+                if early and due(t, every or 2):
+                    D.update()
+                if due(t, every or 2) or not only_when_due:
+                    D.add(before if previous and before is not None else x, label(p, logits, k))
+                if not early and due(t, every or 2):
+                    D.update()
+            if again and learn and every:
+                p = fuse(refine(maps, torch.cat([D.scores(x) for D in targets])), s)
+            before = x
+            found.append(give(p))
+        return found
+
+    return answer
+
+
+def hard(p, logits, k):
+    return (p.argmax(0) == k + 1).to(p)[None, None]
+
+
+# ---------------------------------------------------------------------------------------------- protect
+
+
+def protect_by_infinity(weights, last, rate, first, least):
+    masked = weights.clone()
+    masked[:first] = torch.inf
+    slot = masked.argmin().item()
+    new = rate if last is None else weights[last].item() / (1 - rate)
+    weights = weights / (1 - rate) if last is None else weights.clone()
+    weights[slot] = new
+    weights /= weights.sum()
+    if weights[:first].sum() < least:
+        weights[:first] *= least / weights[:first].sum()
+        weights[first:] *= (1 - least) / weights[first:].sum()
     return weights, slot
 
 
-def insert_share_from_the_second(weights, last, rate):
-    if last is None:
-        return insert_with_numpy(weights, last, rate)
-    return insert_first_share(weights, last, rate)
-
-
-def insert_always_first(weights, last, rate):
-    return insert_with_numpy(weights, None, rate)
-
-
-def insert_normalised_too_early(weights, last, rate):
-    """Right as long as empty slots are filled; then the old sample's weight is missing from the sum."""
-    old = weights[weights.argmin()]
-    new, slot = insert_with_numpy(weights, last, rate)
-    return torch.as_tensor(new) * (1 - old), slot
-
-
-def insert_old_weight_stays(weights, last, rate):
-    weights, slot = weights.clone(), int(weights.argmin())
-    if last is None:
-        weights, new = weights / (1 - rate), rate
-    else:
-        new = weights[last] / (1 - rate)
-    weights[slot] += new
-    return weights / weights.sum(), slot
-
-
-def insert_weights_alone(weights, last, rate):
-    return torch.as_tensor(insert_with_numpy(weights, last, rate)[0])
-
-
-# ---------------------------------------------------------------------------------------------- relearn
-
-
-def relearn_by_inverse(Q, q, gamma, lam):
-    left = (gamma[:, None, None] * Q).sum(0)
-    left.diagonal().add_(lam)
-    return torch.linalg.inv(left) @ (gamma[:, None] * q).sum(0)
-
-
-def relearn_by_cholesky(Q, q, gamma, lam):
-    left = torch.tensordot(gamma, Q, 1) + lam * torch.eye(len(q[0])).to(Q)
-    return torch.cholesky_solve((gamma @ q)[:, None], torch.linalg.cholesky(left))[:, 0]
-
-
-def relearn_with(left=lambda gamma: gamma, right=lambda gamma: gamma, regular=None, sign=1, unit=1):
-    def answer(Q, q, gamma, lam):
-        matrix = torch.tensordot(left(gamma), Q, 1)
-        one = torch.eye(len(matrix)).to(Q)
-        matrix = matrix + (lam * one if regular is None else regular(lam, one))
-        return sign * torch.linalg.solve(matrix / unit, right(gamma) @ q)
+def protect_with(slot_of, least=lambda least: least):
+    def answer(weights, last, rate, first, least_):
+        slot = slot_of(weights, last, first)
+        weights, new = (weights / (1 - rate), rate) if last is None else (weights.clone(), weights[last] / (1 - rate))
+        weights[slot] = new
+        weights = weights / weights.sum()
+        kept = weights[:first].sum()
+        if kept < least(least_):
+            weights[:first] *= least_ / kept
+            weights[first:] *= (1 - least_) / (1 - kept)
+        return weights, slot
 
     return answer
 
 
-def relearn_one_by_one(Q, q, gamma, lam):
-    return sum(
-        g * relearn_by_inverse(Q[k : k + 1], q[k : k + 1], torch.ones(1).to(Q), lam) for k, g in enumerate(gamma)
-    )
+def empty_or_oldest_of_all(weights, last, first):
+    return int(weights.argmin())
 
 
-def relearn_newest(Q, q, gamma, lam):
-    return relearn_by_inverse(Q[-1:], q[-1:], torch.ones(1).to(Q), lam)
+def round_robin(weights, last, first):
+    return len(weights) - 1 if last is None else max(first, last - 1) if last > first else len(weights) - 1
 
 
-def relearn_by_one_step(Q, q, gamma, lam):
-    return 0.01 * (gamma @ q)
+def largest_of_the_new(weights, last, first):
+    new = weights[first:]
+    return first + int(new.argmin() if (new == 0).any() else new.argmax())
 
+
+def offset(weights, last, first):
+    return first + int(weights[first:].argmin())
+
+
+def protect_unnormalised(weights, last, rate, first, least):
+    weights, slot = protect_reference(weights, last, rate, first, 0.0)
+    kept = weights[:first].sum()
+    if kept < least:
+        weights[:first] *= least / kept
+    return weights, slot
+
+
+def protect_evenly(weights, last, rate, first, least):
+    weights, slot = protect_reference(weights, last, rate, first, least)
+    weights[:first] = weights[:first].mean()
+    return weights, slot
+
+
+def protect_slot_alone(weights, last, rate, first, least):
+    return protect_reference(weights, last, rate, first, least)[1]
+
+
+# ---------------------------------------------------------------------------------------------- blame
+
+OWN_BLAME = (
+    "Average ground truth onto cells, hand these ideal inputs to the refinement network, images untouched. Correct "
+    "silhouettes then accuse the linear model; persisting mistakes accuse refinement. Additionally threshold raw maps "
+    "without refining, repeat on successful pictures for reference, and rerun videos with learning switched off."
+)
 
 RIGHT = {
     "attend": [attend_object_by_object],
-    "insert": [insert_with_numpy],
-    "relearn": [relearn_by_inverse, relearn_by_cholesky],
+    "first_share": [share_in_one_formula, share_divided_at_once],
+    "follow": [follow_in_steps],
+    "protect": [protect_by_infinity],
+    "blame": [OWN_BLAME],
 }
 MUTANTS = {
     "attend": {
@@ -201,34 +263,63 @@ MUTANTS = {
         "nearest": (attend_with(right, mode="nearest", align_corners=None), "blends between"),
         "nothing from below": (attend_with(lambda a, here, up: a * here), "not right"),
     },
-    "insert": {
-        "smallest in use": (insert_with(smallest_in_use), "slots 4 and 5 are empty"),
-        "largest": (insert_with(lambda weights, last: int(weights.argmax())), "the largest weight"),
-        "next slot": (insert_with(next_slot), "after the last one"),
-        "not normalised": (insert_with(normalise=lambda weights, slot: weights), "do not sum to one"),
-        "first without dividing": (insert_with(first=lambda weights, rate: weights), "left them as they were"),
-        "always the share eta": (insert_first_share, "a little less"),
-        "the share eta from the second on": (insert_share_from_the_second, "the share eta"),
-        "first from the largest": (insert_first_like_others, "no sample before the first"),
-        "lighter": (insert_with(later=lambda w, last, rate: w[last] * (1 - rate)), "lighter and lighter"),
-        "as the last": (insert_with(later=lambda w, last, rate: w[last]), "nothing is ever forgotten"),
-        "from the largest": (insert_with(later=lambda w, last, rate: w.max() / (1 - rate)), "says which slot"),
-        "always first": (insert_always_first, "is the first one"),
-        "normalised too early": (insert_normalised_too_early, "no longer sum to one"),
-        "old weight stays": (insert_old_weight_stays, "goes with it"),
-        "weights alone": (insert_weights_alone, "two things"),
+    "first_share": {
+        "of the new frames": (share_of_the_new, "share of the new"),
+        "a power": (share_by_power, "in the long run"),
+        "first left as it was": (share_with(first=lambda r: 1), "left them as they were"),
+        "lighter": (share_with(step=lambda r: 1 - r), "lighter and lighter"),
+        "all alike": (share_with(step=lambda r: 1), "nothing is forgotten"),
+        "one frame late": (share_with(shift=-1), "off by one"),
+        "not divided": (share_with(divide=False), "sum of all"),
+        "one rate": (share_at_one_rate, "use the argument"),
+        "another rule": (share_with(start=lambda r: r / 2), "by hand"),
     },
-    "relearn": {
-        "no lambda": (relearn_with(regular=lambda lam, one: 0 * one), "lambda is missing"),
-        "lambda everywhere": (relearn_with(regular=lambda lam, one: lam), "on the diagonal"),
-        "lambda squared": (relearn_with(regular=lambda lam, one: lam**2 * one), "squared lambda"),
-        "unweighted": (relearn_with(torch.ones_like, torch.ones_like), "count alike"),
-        "gamma on one side": (relearn_with(right=torch.ones_like), "both sides"),
-        "gamma squared": (relearn_with(torch.square, torch.square), "squared gamma"),
-        "sign": (relearn_with(sign=-1), "the sign"),
-        "one by one": (relearn_one_by_one, "solve once"),
-        "newest": (relearn_newest, "newest sample alone"),
-        "divided": (relearn_with(unit=3), "nothing is left to"),
-        "one step": (relearn_by_one_step, "not the minimum"),
+    "follow": {
+        "R is not asked": (follow_with(ask=False), "never asked"),
+        "frame 0 too": (follow_with(start=0), "Begin with frame 1"),
+        "starts late": (follow_with(start=2), "all but frame 0"),
+        "mask alone": (follow_with(give=lambda p: p.argmax(0)), "one mask"),
+        "no background": (follow_with(give=lambda p: p[1:]), "background is missing"),
+        "logits fused": (follow_with(fuse=lambda logits, s: soft_aggregate(logits[:, 0])), "a sigmoid between"),
+        "scores fused": (
+            follow_with(
+                fuse=lambda logits, s: soft_aggregate(F.interpolate(6 * s, (4, 6), mode="bilinear").sigmoid()[:, 0])
+            ),
+            "fused D's scores",
+        ),
+        "learns with None": (follow_with(stop=False), "every=None"),
+        "never remembers": (follow_with(learn=False), "ever remembered"),
+        "one object": (follow_with(learners=slice(0, 1)), "only one object"),
+        "remembers with updates only": (follow_with(only_when_due=True), "whether it is one with an update"),
+        "hard labels": (follow_with(label=hard), "0 or 1"),
+        "background as label": (follow_with(label=lambda p, logits, k: p[k][None, None]), "row 0"),
+        "before fusion": (
+            follow_with(label=lambda p, logits, k: torch.sigmoid(logits[k])[None]),
+            "before it two objects",
+        ),
+        "label without dimensions": (follow_with(label=lambda p, logits, k: p[k + 1]), "(1, 1, H, W)"),
+        "label of the scores' size": (follow_with(label=lambda p, logits, k: p[:1, :1, :1]), "frame's size"),
+        "features of the frame before": (follow_with(previous=True), "its own frame"),
+        "never updates": (follow_with(due=lambda t, every: False), "never updated"),
+        "always updates": (follow_with(due=lambda t, every: True), "after each frame"),
+        "updates first": (follow_with(early=True), "first extend"),
+        "counts from 0": (follow_with(due=lambda t, every: (t - 1) % every == 0), "count from 0"),
+        "another rhythm": (follow_with(due=lambda t, every: t % (every + 1) == 0), "after frames 3 and 6"),
+        "learns, then answers": (follow_with(again=True), "answered before"),
+    },
+    "protect": {
+        "not mended": (protect_faulty, "took slot 0"),
+        "any slot": (protect_with(empty_or_oldest_of_all), "given away"),
+        "from the end": (protect_with(round_robin), "in this order"),
+        "the newest": (protect_with(largest_of_the_new), "the oldest"),
+        "no least share": (protect_with(offset, least=lambda least: 0), "keep a share"),
+        "sum above one": (protect_unnormalised, "sum to one"),
+        "evenly": (protect_evenly, "leave that as it was"),
+        "slot alone": (protect_slot_alone, "two things"),
+    },
+    "blame": {
+        "too short": ("Give R perfect scores and compare.", "different words"),
+        "the same words": ("oracle " * 40, "same few words"),
+        "not a text": (0.5, "should be a text"),
     },
 }
