@@ -363,7 +363,7 @@ guess_square = predict(
 )
 
 
-# %% tags=["setup"]
+# %%
 def on_cells(mask):
     """The share of each cell that a mask (H, W) covers, (1, 1, h, w): perfect scores."""
     return F.avg_pool2d(torch.from_numpy(np.ascontiguousarray(mask))[None, None].float().to(dev), 8)
@@ -374,6 +374,17 @@ def moved(scores, cells):
     return F.pad(scores, (cells, 0))[..., : scores.shape[-1]]
 
 
+def drawn_by_R(o, scores, maps=None):
+    """R's mask (H, W), with the frame's own maps or with others."""
+    return (net(maps or o.maps, scores, o.size)[0, 0] > 0).cpu().numpy()
+
+
+def read_off(scores, size):
+    """Where scores, brought up to pixels, are above one half."""
+    return (bilinear(scores, size)[0, 0] > 0.5).cpu().numpy()
+
+
+# %% tags=["setup"]
 def with_hole(scores):
     """Scores, with a hole in the middle half of what they cover."""
     rows, columns = ((scores[0, 0] > 0.5).any(axis).nonzero().flatten() for axis in (1, 0))
@@ -416,19 +427,9 @@ class Asked:
         return kinds | ({"a stranger": (on_cells(self.stranger), self.stranger)} if self.stranger is not None else {})
 
 
-def drawn_by_R(o, scores, maps=None):
-    """R's mask (H, W), with the frame's own maps or with others."""
-    return (net(maps or o.maps, scores, o.size)[0, 0] > 0).cpu().numpy()
-
-
-def read_off(scores, size):
-    """Where scores, brought up to pixels, are above one half."""
-    return (bilinear(scores, size)[0, 0] > 0.5).cpu().numpy()
-
-
-asked = [Asked(hook)]
-for clip in progress(clips[1 : max(2, round(MAX_CLIPS * min(1, BUDGET)))], "asking R"):
-    asked.append(Asked(Scene(clip)))
+others = [clip for clip in loaded if clip.name != hook.clip.name]  # in the order of the list: nobody chose them
+others = others[: max(1, round(MAX_CLIPS * min(1, BUDGET)) - 1)]
+asked = [Asked(hook), *(Asked(Scene(clip)) for clip in progress(others, "asking R"))]
 CONTROL = "perfect, another clip's frame"
 answers = {}  # {kind: [(J read off, J of R, share of what was meant that R draws)]}, J against what is meant
 for o, other in zip(asked, [*asked[1:], asked[0]], strict=True):
