@@ -12,7 +12,10 @@ from vosnb.studies import common, place, worlds
 @pytest.fixture
 def cheap(monkeypatch, tmp_path):
     """The study with two trackers and two short lists, in a folder of its own."""
-    lists = {"toys": {"easy": ("test", ["easy"], 2)}, "creatures": {"twins": ("val", ["twins"], 1)}}
+    lists = {
+        "toys": {"easy": ("test", ["easy"], 2, "first")},
+        "creatures": {"twins": ("val", ["twins"], 1, "first"), "several": ("val", ["easy"], 1, "all")},
+    }
     for module, name, value in (
         (worlds, "GENERATED", lists),
         (worlds, "BASELINES", ()),
@@ -21,6 +24,7 @@ def cheap(monkeypatch, tmp_path):
             "STEPS",
             {"matching": {"colour": ("still", "histogram")}, "S1": {"bins": ("still", "histogram:bins=8")}},
         ),
+        (worlds, "SEVERAL", ["S1"]),
         (worlds, "ROOT", tmp_path),
         (worlds, "RESULTS", tmp_path),
         (common, "RESULTS", tmp_path),
@@ -50,9 +54,12 @@ MADE = ["still", "histogram", "histogram:bins=8", "colour", "bins"]
 
 def test_each_list_has_its_trackers_and_steps_and_a_second_run_takes_what_is_there(cheap, monkeypatch, tmp_path):
     rows = cheap()
-    assert {(row["world"], row["list"]) for row in rows} == {("toys", "easy"), ("creatures", "twins")}
-    assert [row.get("tracker", row.get("step")) for row in rows] == MADE * 2
-    assert [row["clips"] for row in rows if "tracker" in row] == [2, 2, 2, 1, 1, 1]
+    lists = ("toys", "easy"), ("creatures", "twins"), ("creatures", "several")
+    assert list(dict.fromkeys((row["world"], row["list"]) for row in rows)) == [*lists]
+    several = [MADE[0], MADE[2], MADE[4]]
+    assert [row.get("tracker", row.get("step")) for row in rows] == [*MADE, *MADE, *several]
+    assert [row["clips"] for row in rows if "tracker" in row] == [2, 2, 2, 1, 1, 1, 1, 1]
+    assert {"G", "J_seen", "J_unseen"} <= {*rows[-2]} and "G" not in rows[0]
     monkeypatch.setattr("vosnb.trackers.simple.HistogramTracker._step", None)  # it would fail if it ran again
     assert cheap() == rows
     assert cheap("--world", "toys") == rows

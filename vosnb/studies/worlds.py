@@ -3,8 +3,9 @@
     python -m vosnb.studies.worlds --real ../davis16 --split report --split lookalikes_report
 
 Baselines, the matcher on both backbones with static and updated memory, with and without adapted keys (S0), and S1's
-steps on both, on the same clips, object 1 alone. Creatures and toys are generated; FOLDER holds clips as their owners
-publish them, and no clip of it is part of the project. A run that was stopped goes on where it was (build/studies/).
+steps on both, on the same clips: object 1 alone, and for S1 all objects too. Creatures and toys are generated; FOLDER
+holds clips as their owners publish them, and no clip of it is part of the project. A run that was stopped goes on where
+it was (build/studies/).
 Writes data/results/worlds.json: of each list of clips a row for each tracker, with J and its 95 % interval, and a row
 for each step from one tracker to another, with the gain, its paired interval, clips won and lost. With `--part`, or
 `--world`, rows that are not made again stay.
@@ -20,14 +21,20 @@ from vosnb.benchmark import bench
 from vosnb.paths import RESULTS, ROOT
 from vosnb.studies.common import gain_of, rounded, write
 
-GENERATED = {  # world: {list: (split, difficulties, clips)}
-    "creatures": {"all": ("test-large", None, 16)},
+GENERATED = {  # world: {list: (split, difficulties, clips, objects)}
+    "creatures": {
+        "all": ("test-large", None, 16, "first"),
+        "several objects": ("test-large", None, 16, "all"),
+    },
     "toys": {
-        "twins": ("test-large", ["twins"], 20),
-        "easy": ("test-large", ["easy"], 12),
-        "moved": ("moved", None, 8),
+        "twins": ("test-large", ["twins"], 20, "first"),
+        "easy": ("test-large", ["easy"], 12, "first"),
+        "moved": ("moved", None, 8, "first"),
+        "several objects": ("test-large", None, 12, "all"),
     },
 }
+SEVERAL = ["S1"]  # parts whose trackers run on lists of several objects too, as in S1's tables 2 and 3
+TABLE_2 = ("JF", "G", "J_seen", "J_unseen", "F_seen", "F_unseen")  # kept of several objects
 PHOTOS = ":backbone=photos"
 BASELINES = ("still", "histogram", "nearest")
 STEPS = {  # {part: {step: (before, after)}}
@@ -81,19 +88,22 @@ def main():
     torch.set_num_threads(1)
     parts, rows = given.part or [*STEPS], []
     for world in worlds:
-        lists = GENERATED.get(world) or {split: (split, None, None) for split in given.split or ["val"]}
-        for name, (split, difficulties, clips) in lists.items():
+        lists = GENERATED.get(world) or {split: (split, None, None, "first") for split in given.split or ["val"]}
+        for name, (split, difficulties, clips, objects) in lists.items():
+            here = [part for part in parts if objects == "first" or part in SEVERAL]
+            if not here:
+                continue
             results = bench(
-                trackers_of(*parts),
+                trackers_of(*here),
                 given.real if world == "real" else world,
                 split,
-                objects="first",
-                json_path=ROOT / "build" / "studies" / f"worlds-{'-'.join(parts)}-{world}-{name}.json",
+                objects=objects,
+                json_path=ROOT / "build" / "studies" / f"worlds-{'-'.join(here)}-{world}-{name}.json",
                 limit=clips,
                 difficulties=difficulties,
                 jobs=given.jobs,
             )
-            rows += rows_of(world, name, parts, results)
+            rows += rows_of(world, name, here, results)
     lists = "".join(f" --split {split}" for split in given.split or [])
     real = f" --real {Path(given.real).name}{lists}" if given.real else ""
     write("worlds", f"python -m vosnb.studies.worlds{real}", merged(rows))
@@ -115,6 +125,8 @@ def rows_of(world: str, name: str, parts: list[str], results: dict) -> list[dict
     pairs = {(p["reference"], p["tracker"]): p for p in results["pairs"] if p["difficulty"] == "all"}
     for tracker, row in scores.items():
         kept = {key: row[key] for key in ("clips", "J", "J_low", "J_high", "fps", "peak_memory_mb")}
+        if results["objects"] == "all":
+            kept |= {key: row[key] for key in TABLE_2 if row.get(key) is not None}
         found.append(rounded(where | {"tracker": tracker} | kept))
     for step, (before, after) in (pair for part in parts for pair in STEPS[part].items()):
         pair = pairs[before, after]

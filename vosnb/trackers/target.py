@@ -267,7 +267,7 @@ class BaseNetTracker(RefinedTracker):
 
 
 class FinetunedBaseNetTracker(BaseNetTracker):
-    """`base-net+finetune`: the baseline, tuned to frame 0 by 100 steps of Adam ("Base net + F-T")."""
+    """`base-net+finetune`: the baseline, tuned to 20 images of frame 0 by 100 steps of Adam ("Base net + F-T")."""
 
-    def __init__(self, finetune: Steps = 100, **base):
-        super().__init__(finetune=finetune, **base)
+    def __init__(self, finetune: Steps = 100, augmented: Count = 20, **base):
+        super().__init__(finetune=finetune, augmented=augmented, **base)

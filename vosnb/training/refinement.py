@@ -175,7 +175,7 @@ def train(
     resume: bool = False,
     device: Device = None,
     count: Count | None = None,
-    backbone: Literal[*RECIPES] = "creatures",
+    backbone: Literal[*RECIPES] = "photos",
 ) -> Path:
     """Train "refinement" or "base-net" and write its weights; under half an hour on two cores by default.
 
