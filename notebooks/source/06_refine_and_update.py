@@ -261,13 +261,17 @@ print(f"{at8.shape[1]} channels -> {with_scores.shape[1]}, on {s.shape[2]} x {s.
 
 # %% tags=["plot"]
 on_object = F.avg_pool2d(torch.from_numpy(hook.clip.masks[late] == 1)[None, None].float().to(dev), 8)
-channel = int(((with_scores - without) * on_object).sum((0, 2, 3)).argmax())
+inside, outside = on_object > 0.5, on_object == 0
+gained = [z[:, inside[0, 0]].mean(1) for z in (with_scores[0], without[0])]
+channel = int(
+    (gained[0] - gained[1] - with_scores[0][:, outside[0, 0]].mean(1)).argmax()
+)  # marked, and quiet elsewhere
 marked = {"with D's scores": with_scores[0, channel].cpu(), "with scores of 0": without[0, channel].cpu()}
 show.heat(
     frame,
     marked,
     (hook.clip.masks[late] == 1).astype(np.uint8),
-    top=max(float((with_scores[0, channel] * (on_object[0, 0] > 0.5)).max()), 1e-3),
+    top=max(float((with_scores[0, channel] * inside[0, 0]).max()), 1e-3),
     label="one channel of T's encoding",
     alt="One channel of the encoding over the frame, twice: bright on the target with D's scores, dark there with "
     "scores of zero.",
@@ -313,16 +317,17 @@ print(f"z at stride 8: {tuple(z8.shape)}, at stride 4: {tuple(z4.shape)}; logits
 truth = hook.clip.masks[late] == 1
 read, drawn = (plain[0, 0] > 0).cpu().numpy(), (logits[0, 0] > 0).cpu().numpy()
 top = max(float(change.abs().quantile(0.99)), 1e-3)
+tone = show.contour_colors([frame], [truth.astype(np.uint8)])  # one colour in both panels
 strength = (change / top).clamp(-1, 1)[..., None].numpy()
 colors = np.where(strength > 0, [[[31, 127, 196]]], [[[213, 94, 0]]])
 mixed = (1 - abs(strength)) * frame.mean(-1, keepdims=True) + abs(strength) * colors
 scale = 304 / size[1]
 panels = {
     f"read off D's scores: J {metrics.jaccard(truth, read):.2f}": show.contoured(
-        frame, read.astype(np.uint8), scale=scale
+        frame, read.astype(np.uint8), tone, scale=scale
     ),
     f"R takes up to {top:.0f} (orange), adds (blue)": show.contoured(mixed.astype(np.uint8), None, scale=scale),
-    f"after R: J {metrics.jaccard(truth, drawn):.2f}": show.contoured(frame, drawn.astype(np.uint8), scale=scale),
+    f"after R: J {metrics.jaccard(truth, drawn):.2f}": show.contoured(frame, drawn.astype(np.uint8), tone, scale=scale),
 }
 show.Photo(
     show.tiled(list(panels.values()), list(panels), 3),
@@ -448,7 +453,8 @@ wrong = {name: shown.made_up()[name][0] for name in SHOWN}
 scale = 304 / shown.size[1]
 top_row = [show.heat_over(shown.frame, scores[0, 0].cpu(), scale=scale) for scores in wrong.values()]
 bottom_row = [
-    show.contoured(shown.frame, drawn_by_R(shown, scores).astype(np.uint8), scale=scale) for scores in wrong.values()
+    show.contoured(shown.frame, drawn_by_R(shown, scores).astype(np.uint8), tone, scale=scale)
+    for scores in wrong.values()
 ]
 show.Photo(
     show.tiled(top_row + bottom_row, [f"scores: {name}" for name in SHOWN] + ["R's mask"] * 3, 3),
@@ -723,8 +729,8 @@ show.forest(
 # [{{told_low:+.3f}}, {{told_high:+.3f}}]. The distance between the two is the price of learning from oneself. The other
 # rows are cures, one change each. A quarter of the weight for frame 0 has {{least_gain:+.3f}}, a rate of 0.05
 # {{rate_gain:+.3f}}, an update every eighth frame (the paper's $t_s$) {{rare_gain:+.3f}}. To remember only answers of
-# which R is sure, 0.9 on average inside the mask, has {{sure_gain:+.3f}}: R is nearly always sure, right or wrong. All
-# cures hold D nearer to frame 0, and the ones that hold it back most do least harm.
+# which R is sure, 0.9 on average inside the mask, has {{sure_gain:+.3f}}: R is nearly always sure, right or wrong. The
+# first three hold D nearer to frame 0, whose mask is known.
 #
 # Here is the clip that loses most. Without updates a wrong frame means nothing for the next one. With updates it is a
 # *lesson*.
@@ -774,13 +780,16 @@ truths = np.array([learner.true[slot] for slot in slots])
 with show.style():
     fig = Figure((8.2, 2.6))
     left, right = fig.subplots(1, 2)
-    for (name, J), tone in zip(J_drift.items(), show.TONES, strict=False):
-        left.plot(range(1, len(J) + 1), J, color=tone)
-        left.annotate(name, (len(J), np.nan_to_num(J[-1])), (4, 0), textcoords="offset points", color=tone, va="center")
+    ends = sorted(J_drift, key=lambda name: np.nan_to_num(J_drift[name][-1]))
+    for (name, J), color in zip(J_drift.items(), show.TONES, strict=False):
+        left.plot(range(1, len(J) + 1), J, color=color)
+        where = len(J), np.nan_to_num(J_drift[ends[0]][-1]) + 0.11 * ends.index(name)  # labels one above the other
+        left.annotate(name, where, (6, 0), textcoords="offset points", color=color, va="center")
     left.set(xlabel="frame", ylabel="J", ylim=(0, 1.02), xlim=(1, 1.3 * len(drift.clip)))
     bars = right.bar(range(1, len(slots) + 1), gammas, color=show.TONES[0], edgecolor="white", lw=0.5)
     for bar, true in zip(bars, truths, strict=True):
-        bar.set(color=show.TONES[1 if true < np.median(truths) else 0], hatch="//" if true < np.median(truths) else "")
+        worse = true < np.median(truths)
+        bar.set(facecolor=show.TONES[int(worse)], hatch="//" if worse else "")
     right.set(xlabel="remembered frame", ylabel="weight at the end", title="hatched: the worse half of the labels")
 show.figure(
     fig,
@@ -790,7 +799,8 @@ show.figure(
 
 # %% [markdown]
 # Mean J is {{drift_still:.2f}} without updates, {{drift_own:.2f}} with own masks and {{drift_told:.2f}} if D is told
-# the truth: same clip, same memory, same weights, other labels. What the truth wins back was lost to wrong labels.
+# the truth: same clip, same memory, same weights, other labels. What the truth wins back was lost to wrong labels; what
+# it does not win back was not.
 #
 # *Which* samples poisoned D? In closed form we can ask: take samples out of the memory, solve again, and look at the
 # last frames. As a control we take out as many of the *best* labelled ones.
@@ -898,7 +908,7 @@ show.forest(
 )
 
 # %% [markdown]
-# **What carries over.** R, which never saw any of these objects, adds {{R_real:+.3f}} [{{R_real_low:+.3f}},
+# **What carries over.** R, which saw none of these clips in training, adds {{R_real:+.3f}} [{{R_real_low:+.3f}},
 # {{R_real_high:+.3f}}] on real video (the paper: {{R_paper:+.3f}}), {{R_twins:+.3f}} on toy twins and
 # {{R_creatures:+.3f}} on creatures. **What depends on home.** D in the place of the base net changes J by
 # {{D_real:+.3f}} on real video (the paper: {{D_paper:+.3f}}), {{D_easy:+.3f}} on easy toys and {{D_creatures:+.3f}} on

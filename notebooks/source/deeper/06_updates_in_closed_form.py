@@ -254,7 +254,13 @@ OF_CODE = (
     "fusion and labels as in the code",
 )
 changed = [
-    row | {"name": MEANING.get(row["study"], "{}").format(row["setting"]).replace("updates every None frames", "never")}
+    row
+    | {
+        "name": MEANING.get(row["study"], "{}")
+        .format(row["setting"])
+        .replace("every 1 frames", "every frame")
+        .replace("updates every None frames", "never")
+    }
     for row in rows
     if row["setting"] in OF_CODE or (row["study"] in MEANING and (row["won"], row["lost"]) != (0, 0))
 ]
