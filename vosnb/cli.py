@@ -215,7 +215,7 @@ TAKERS = {  # the tracker that weights are for
 @click.option("--start-from", help="Weights to begin with: a name or a file.")
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="At the start of the schedule.")
 @click.option("--same-species", type=click.FloatRange(0, 1), help="Share of clips with look-alikes; default 0.125.")
-@click.option("--backbone", type=click.Choice(["photos", "creatures"]), help="The matcher's (default photos), or S1's.")
+@click.option("--backbone", type=click.Choice(["photos", "creatures"]), help="The matcher's, or S1's; default photos.")
 @click.option("--heatmap", type=click.FloatRange(0), help="Weight of the loss on what affinity alone reads.")
 @click.option("--keys", type=click.Choice(["features", "random"]), help="How the matcher's begin on photographs.")
 @click.option("--keep-every", type=click.IntRange(1), help="Also write the weights of every n-th step.")
@@ -264,7 +264,7 @@ def train(what, seed, resume, **given):
         train = partial(refinement.train, what)
     weights = train(seed=seed, resume=resume, **given)
     taker = TAKERS.get(what)
-    if given.get("backbone", "photos" if what == "matching" else "creatures") == "photos":
+    if what in owners["backbone"] and given.get("backbone", "photos") == "photos":
         taker += ":backbone=photos"
     use = (
         f"use them as {taker}:weights={weights}"

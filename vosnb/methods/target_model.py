@@ -187,10 +187,10 @@ class NormalEquations:
 class SampleMemory:
     """The weights gamma of the samples, and which slot a new one takes: that of the smallest weight (S1 section 3.4).
 
-    A new sample weighs 1 / (1 - rate) times the last one, the first new one rate / (1 - rate) of all before it; then
-    all are divided by their sum. capacity: slots. first_minimum: 0 as S1, where the first frame's slots are given away
-    like any other, after 80 to 102 new samples; above 0 they are kept, and weigh at least this share together
-    (ATOM has 0.25).
+    A new sample weighs 1 / (1 - rate) times the last one, the first new one rate (1 - rate) times all before it (S1's
+    code); then all are divided by their sum. capacity: slots. first_minimum: 0 as S1, where the first frame's slots are
+    given away like any other, after 80 to 102 new samples; above 0 they are kept, and weigh at least this share
+    together (ATOM has 0.25).
     """
 
     def __init__(self, capacity: int = 80, rate: float = 0.1, first_minimum: float = 0.0):
