@@ -104,7 +104,7 @@ def linear_target(**wrong):
         def see(self, images, begin=False):
             maps = self.look(images)
             if wrong.get("raw"):
-                return maps[0]
+                return self.net.together(maps)
             if (begin and not (wrong.get("keeps") and self.known)) or wrong.get("each"):
                 self.net.begin([x[:1] for x in maps] if wrong.get("one") else maps)
                 self.known = True

@@ -225,7 +225,7 @@ class _Turned(linear_target_reference):
     def features(self, maps):
         if self.whiten == "each":
             self.net.begin(maps)
-        return maps[0] if self.whiten == "never" else self.net.features(maps)
+        return self.net.together(maps) if self.whiten == "never" else self.net.features(maps)
 
     def start(self, frame, mask):
         images, masks = augment_first_frame(frame, mask > 0 if self.of == "all" else mask == 1, self.samples, self.seed)
