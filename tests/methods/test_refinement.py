@@ -5,7 +5,15 @@ import torch
 import torch.nn.functional as F
 
 from vosnb.features import Whitening
-from vosnb.methods.refinement import FEATURES, BaseNet, RefinementNet, Refiner
+from vosnb.methods.refinement import (
+    FEATURES,
+    BaseNet,
+    PhotographBaseNet,
+    PhotographRefinementNet,
+    RefinementNet,
+    Refiner,
+    UntrainedTargetNet,
+)
 
 LEVELS = ("layer5", "layer4", "layer3", "layer2")
 NAMES = {  # ours: the authors'
@@ -56,8 +64,8 @@ def test_bicubic_is_torch_s_own(oracle):
     torch.testing.assert_close(found, o["up_out"], atol=1e-5, rtol=0)
 
 
-def maps_of(frames, size=(48, 64)):
-    return [torch.randn(frames, c, size[0] // s, size[1] // s) for c, s in ((128, 8), (48, 4), (24, 2))]
+def maps_of(frames, channels=(128, 48, 24), size=(48, 64)):
+    return [torch.randn(frames, c, size[0] // s, size[1] // s) for c, s in zip(channels, (8, 4, 2), strict=True)]
 
 
 def test_objects_share_a_frame_and_do_not_see_each_other():
@@ -69,6 +77,34 @@ def test_objects_share_a_frame_and_do_not_see_each_other():
     assert together.shape == (3, 1, 48, 64)
     torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)
     assert (together[0] - together[1]).abs().max() > 1e-3
+
+
+ON_PHOTOGRAPHS = (232, 24, 16)
+
+
+def test_R_on_photographs_begins_as_changing_nothing_and_learns_to_change_each_object_by_itself():
+    torch.manual_seed(0)
+    net, maps, s = PhotographRefinementNet().eval(), maps_of(1, ON_PHOTOGRAPHS), torch.rand(3, 1, 6, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(net(maps, s, (48, 64)), net.coarse(s, (48, 64)))
+        net.refiner.logit.weight.normal_()
+        together = net(maps, s, (48, 64))
+        assert (together - net.coarse(s, (48, 64))).abs().mean() > 0.1
+        alone = torch.cat([net(maps, one[None], (48, 64)) for one in s])
+    torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)
+
+
+def test_the_base_net_on_photographs_begins_undecided_on_the_features_of_D():
+    torch.manual_seed(0)
+    net, maps = PhotographBaseNet().eval(), maps_of(1, ON_PHOTOGRAPHS)
+    cells = UntrainedTargetNet.together(maps)
+    assert cells.shape == (1, 272, 6, 8)
+    torch.testing.assert_close(cells[:, -16:], F.avg_pool2d(maps[2], 4))
+    x = net.features(maps)
+    torch.testing.assert_close(F.cosine_similarity(x, cells), torch.ones(1, 6, 8))
+    with torch.no_grad():
+        logits = net(maps, net.remember(x, torch.ones(1, 1, 48, 64)), (48, 64))
+    torch.testing.assert_close(logits, torch.zeros(1, 1, 48, 64), atol=1e-5, rtol=0)
 
 
 def test_coarse_masks_are_scaled_scores():

@@ -12,12 +12,21 @@ from vosnb.studies import common, place, worlds
 @pytest.fixture
 def cheap(monkeypatch, tmp_path):
     """The study with two trackers and two short lists, in a folder of its own."""
-    lists = {"toys": {"easy": ("test", ["easy"], 2)}, "creatures": {"twins": ("val", ["twins"], 1)}}
+    lists = {
+        "toys": {"easy": ("test", ["easy"], 2, "first")},
+        "creatures": {"twins": ("val", ["twins"], 1, "first"), "several": ("val", ["easy"], 1, "all")},
+    }
     for module, name, value in (
         (worlds, "GENERATED", lists),
-        (worlds, "TRACKERS", ["still", "histogram"]),
-        (worlds, "STEPS", {"colour": ("still", "histogram")}),
+        (worlds, "BASELINES", ()),
+        (
+            worlds,
+            "STEPS",
+            {"matching": {"colour": ("still", "histogram")}, "S1": {"bins": ("still", "histogram:bins=8")}},
+        ),
+        (worlds, "SEVERAL", ["S1"]),
         (worlds, "ROOT", tmp_path),
+        (worlds, "RESULTS", tmp_path),
         (common, "RESULTS", tmp_path),
     ):
         monkeypatch.setattr(module, name, value)
@@ -30,14 +39,30 @@ def cheap(monkeypatch, tmp_path):
     return run
 
 
+def test_rows_that_are_not_made_again_stay(cheap):
+    rows = cheap("--part", "matching")
+    again = cheap("--part", "S1", "--world", "toys")
+    assert [row.get("tracker", row.get("step")) for row in again] == [
+        *("still", "histogram", "histogram:bins=8", "colour", "bins"),
+        *("still", "histogram", "colour"),
+    ]
+    assert again[5:] == rows[3:] and again[3] == rows[2]
+
+
+MADE = ["still", "histogram", "histogram:bins=8", "colour", "bins"]
+
+
 def test_each_list_has_its_trackers_and_steps_and_a_second_run_takes_what_is_there(cheap, monkeypatch, tmp_path):
     rows = cheap()
-    assert {(row["world"], row["list"]) for row in rows} == {("toys", "easy"), ("creatures", "twins")}
-    assert [row.get("tracker", row.get("step")) for row in rows] == ["still", "histogram", "colour"] * 2
-    assert [row["clips"] for row in rows if "tracker" in row] == [2, 2, 1, 1]
-    monkeypatch.setattr("vosnb.trackers.simple.HistogramTracker._step", None)  # would fail if it ran again
+    lists = ("toys", "easy"), ("creatures", "twins"), ("creatures", "several")
+    assert list(dict.fromkeys((row["world"], row["list"]) for row in rows)) == [*lists]
+    several = [MADE[0], MADE[2], MADE[4]]
+    assert [row.get("tracker", row.get("step")) for row in rows] == [*MADE, *MADE, *several]
+    assert [row["clips"] for row in rows if "tracker" in row] == [2, 2, 2, 1, 1, 1, 1, 1]
+    assert {"G", "J_seen", "J_unseen"} <= {*rows[-2]} and "G" not in rows[0]
+    monkeypatch.setattr("vosnb.trackers.simple.HistogramTracker._step", None)  # it would fail if it ran again
     assert cheap() == rows
-    assert cheap("--world", "toys") == rows[:3]
+    assert cheap("--world", "toys") == rows
 
 
 def test_real_clips_come_from_a_folder_by_lists(cheap, capsys):
@@ -61,6 +86,6 @@ def test_what_is_stored_adds_up(name, key):
         assert row["low"] <= row["gain"] <= row["high"] and row["won"] + row["lost"] <= row["clips"]
     if name == "worlds":
         assert {row["world"] for row in rows} == {*worlds.GENERATED, "real"}
-        assert {row["tracker"] for row in rows if "tracker" in row} == set(worlds.TRACKERS)
+        assert {row["tracker"] for row in rows if "tracker" in row} == set(worlds.trackers_of(*worlds.STEPS))
     else:
         assert {row["tracker"] for row in rows} == set(place.TRACKERS)

@@ -44,6 +44,14 @@ def test_the_names_are_settings_of_one_another(clip, net):
     assert (coarse - static).abs().max() > 1e-3
 
 
+def test_what_d_learns_with_by_default_suits_its_backbone():
+    for backbone, hidden, images in (("creatures", 32, 5), ("photos", 64, 10)):
+        tracker = make_tracker("frtm", backbone=backbone)
+        assert (tracker.settings.hidden, tracker.augmented) == (hidden, images)
+        tracker = make_tracker("frtm", backbone=backbone, hidden=7, augmented=2)
+        assert (tracker.settings.hidden, tracker.augmented) == (7, 2)
+
+
 def test_each_frame_is_remembered_and_learned_from_every_few_frames_with_w1_fixed(clip, net):
     tracker = make_tracker("frtm", net=net, update_every=3, refine=False, **SMALL)
     tracker.start(clip.frames[0], clip.only(1).first_mask)

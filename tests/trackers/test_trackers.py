@@ -15,7 +15,13 @@ from vosnb.methods.matching import (
     read_memory,
     soft_aggregate,
 )
-from vosnb.methods.refinement import BaseNet, RefinementNet
+from vosnb.methods.refinement import (
+    BaseNet,
+    PhotographBaseNet,
+    PhotographRefinementNet,
+    RefinementNet,
+    UntrainedTargetNet,
+)
 from vosnb.trackers import MatchingTracker, make_tracker, segment, tracker_names
 
 TARGET = ("target-model", "frtm-static", "frtm", "frtm-fast", "frtm+ridge")
@@ -51,7 +57,9 @@ def every_tracker(net):
     torch.manual_seed(0)
     given = {"net": PhotographMatchingNet().eval()} | photos
     named += [make_tracker("matching", **given), make_tracker("matching+context", steps=2, **given)]
-    return [*named, make_tracker("target-model", augmented=2, update_every=2, **photos)]
+    named.append(make_tracker("frtm", net=PhotographRefinementNet(), augmented=2, **photos))
+    named.append(make_tracker("base-net", net=PhotographBaseNet(), augmented=2, **photos))
+    return [*named, make_tracker("target-model", net=UntrainedTargetNet(), augmented=2, update_every=2, **photos)]
 
 
 def test_every_tracker_keeps_the_contract(net):
@@ -189,8 +197,8 @@ def test_d_alone_on_photographs_is_whitened_by_the_clip_that_it_follows():
         ("matching", {"backbone": "photo"}, "take one of photos, creatures"),
         ("matching", {"backbone": "photos", "weights": "matching"}, "does not fit this network"),
         ("kernels", {"backbone": "photos"}, "does not fit this network"),
-        ("frtm", {"backbone": "photos"}, "no refinement on photographs is shipped: make one with `vosnb train"),
-        ("base-net", {"backbone": "photos"}, "no base-net on photographs is shipped"),
+        ("frtm", {"backbone": "photos", "weights": "refinement"}, "does not fit this network"),
+        ("base-net", {"backbone": "photos", "weights": "base-net"}, "does not fit this network"),
         ("nearest", {"neighbours": 0}, "a whole number of at least 1"),
     ],
 )

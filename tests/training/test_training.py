@@ -239,7 +239,8 @@ def test_s1_is_trained_on_photographs_and_its_trackers_take_what_came_out(
     file = refinement.train(what, steps=2, batch=2, count=1, device="cpu", backbone="photos")
     assert file == tmp_path / "build" / "weights" / f"{what}-photos.safetensors"
     drawn = refinement.clips(0, 1, "photos")  # kept since the training
-    frame, mask, scores = drawn["frames"][0, 0], drawn["masks"][0, 0, 0], drawn["scores"][0, 0, 0]
+    frame = refinement.draw_clip(0, 0, side=64)[0][0]
+    mask, scores = drawn["masks"][0, 0, 0], drawn["scores"][0, 0, 0]
     inside = mask.reshape(8, 8, 8, 8).mean((1, 3)) > 0.5
     assert scores[inside].mean() > scores[~inside].mean() + 0.3  # target models know their first frame
     tracker = make_tracker(taker, backbone="photos", weights=file, short_side=64, device="cpu")

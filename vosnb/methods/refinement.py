@@ -12,7 +12,7 @@ from torch import nn
 
 from vosnb.efficientnet import WIDTHS as PHOTOGRAPHS
 from vosnb.efficientnet import of_one_length
-from vosnb.features import WIDTHS, Backbone, Whitening
+from vosnb.features import WIDTHS, Backbone, Whitening, double
 
 
 def bilinear(x: torch.Tensor, size) -> torch.Tensor:
@@ -109,23 +109,40 @@ class Refiner(nn.Module):
 
     def forward(self, maps: list[torch.Tensor], s: torch.Tensor, size) -> torch.Tensor:
         """maps: one frame's features, deepest first; s (K, 1, h, w) scores -> logits (K, 1, H, W) for size (H, W)."""
-        z = None
-        for block, x in zip(self.blocks, maps, strict=True):
-            z = block(x, s, z)
+        z = self.refined(maps, s)
         z = F.relu(self.narrow(F.interpolate(z, scale_factor=2, mode="bicubic", align_corners=False)))
         if z.shape[-2:] != tuple(size):
             z = F.interpolate(z, tuple(size), mode="bicubic", align_corners=False)
         return self.logit(z)
 
+    def refined(self, maps: list[torch.Tensor], s: torch.Tensor) -> torch.Tensor:
+        """S1-E5 down to the last of the maps: (K, n, h_d, w_d)."""
+        z = None
+        for block, x in zip(self.blocks, maps, strict=True):
+            z = block(x, s, z)
+        return z
+
 
 class PhotographRefiner(Refiner):
-    """R on a backbone that learned from photographs: it sees the deepest map as the matcher does, of one length."""
+    """R on a backbone that learned from photographs: S1-E5 at stride 8 and 4; the map of stride 2, four times as large
+    again, meets the rest in the last two convolutions only.
 
-    def __init__(self):
-        super().__init__(PHOTOGRAPHS[::-1], 32)
+    It says what to change about the mask that the scores give by themselves, sigmoid(scale s + offset), and begins as
+    changing nothing. It sees the deepest map as the matcher does, every cell of one length.
+    """
+
+    def __init__(self, n: int = 32):
+        super().__init__(PHOTOGRAPHS[:0:-1], n)
+        self.scale, self.offset = nn.Parameter(torch.tensor(12.0)), nn.Parameter(torch.tensor(-6.0))
+        self.narrow = conv3(n + PHOTOGRAPHS[0], n // 2)
+        for_relu(self.narrow)
+        nn.init.zeros_(self.logit.weight)
 
     def forward(self, maps: list[torch.Tensor], s: torch.Tensor, size) -> torch.Tensor:
-        return super().forward([of_one_length(maps[0]), *maps[1:]], s, size)
+        deepest, at4, at2 = maps
+        z = double(self.refined([of_one_length(deepest), at4], s))
+        change = self.logit(F.relu(self.narrow(torch.cat([z, at2.expand(len(z), -1, -1, -1)], 1))))
+        return self.scale * bilinear(s, size) + self.offset + bilinear(change, size)
 
 
 def backbone_maps(encoder: Backbone, image: torch.Tensor) -> list[torch.Tensor]:
@@ -177,22 +194,29 @@ class RefinementNet(nn.Module):
 
 
 class UntrainedTargetNet(nn.Module):
-    """What D alone needs where nothing was learned for it offline: the backbone's deepest map, whitened with the
-    statistics of the first frame's samples, and a mask wherever the score is above one half."""
+    """What D alone needs where nothing was learned for it offline: all maps of the backbone, averaged to the cells of
+    the deepest one, whitened with the statistics of the first frame's samples, and a mask wherever the score is above
+    one half."""
 
-    SCALE, THRESHOLD = 12.0, 0.5
+    SCALE, THRESHOLD, FLOOR = 12.0, 0.5, 0.03
 
     def __init__(self):
         super().__init__()
         self.whiten = None
 
+    @staticmethod
+    def together(maps: list[torch.Tensor]) -> torch.Tensor:
+        return torch.cat([F.adaptive_avg_pool2d(x, maps[0].shape[-2:]) for x in maps], 1)
+
     def begin(self, maps: list[torch.Tensor]) -> None:
         """A new clip: whiten with the samples of its first frame, maps deepest first, (n, C, h, w)."""
-        self.whiten = Whitening(maps[0].shape[1]).to(maps[0].device)
-        self.whiten.fit(maps[0].movedim(1, -1).flatten(0, -2))
+        x = self.together(maps)
+        self.whiten = Whitening(x.shape[1], self.FLOOR).to(x.device)
+        self.whiten.fit(x.movedim(1, -1).flatten(0, -2))
 
     def features(self, maps: list[torch.Tensor]) -> torch.Tensor:
-        return self.whiten(maps[0])
+        """maps of stride 8, 4, .. -> (B, C, h, w)."""
+        return self.whiten(self.together(maps))
 
     def coarse(self, s: torch.Tensor, size) -> torch.Tensor:
         """Logits (K, 1, H, W) of D only."""
@@ -225,7 +249,8 @@ class BaseNet(nn.Module):
         self.features, self.refiner = self.sees(), self.refines()
         self.encode_target = nn.Sequential(conv3(self.C + 1, n), nn.ReLU(), conv3(n, n), nn.ReLU())
         self.compare = nn.Sequential(conv3(self.C + n, n), nn.ReLU(), conv3(n, 1))
-        for_relu(self)
+        for_relu(self.encode_target)
+        for_relu(self.compare)
 
     def remember(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Frame 0: features x (1 or K, C, h, w), masks (K, 1, H, W) -> target (K, n, h, w)."""
@@ -241,18 +266,23 @@ class BaseNet(nn.Module):
         return self.refiner(maps, self.scores(self.features(maps), target), size)
 
 
-class Deepest(nn.Module):
-    """What a base net on photographs sees of a frame: the deepest map, of one length in every cell. Convolutions that
-    are trained offline need no whitening."""
+class PhotographFeatures(nn.Module):
+    """What a base net on photographs sees of a frame: the maps that D sees, of one length in every cell. Convolutions
+    that are trained offline need no whitening."""
 
     def forward(self, maps: list[torch.Tensor]) -> torch.Tensor:
-        return of_one_length(maps[0])
+        return of_one_length(UntrainedTargetNet.together(maps))
 
 
 class PhotographBaseNet(BaseNet):
     """The same on a backbone that learned from photographs."""
 
-    sees, C, refines = Deepest, PHOTOGRAPHS[2], PhotographRefiner
+    sees, C, refines = PhotographFeatures, sum(PHOTOGRAPHS), PhotographRefiner
+
+    def __init__(self, n: int = 64):
+        super().__init__(n)
+        nn.init.zeros_(self.compare[-1].weight)  # every score begins at one half: neither object nor background
+        nn.init.constant_(self.compare[-1].bias, 0.5)
 
 
 OFFLINE = {  # {what `vosnb train` calls it: {backbone: network}}

@@ -31,15 +31,13 @@ def odds_aggregate(p: torch.Tensor) -> torch.Tensor:
 
 
 def load_offline(what: str, backbone: str, weights: Weights | None) -> nn.Module:
-    """R or the base net with weights, by default the shipped ones; ValueError on photographs, where there are none."""
-    if backbone == "photos" and weights is None:
-        raise ValueError(
-            f"no {what} on photographs is shipped: make one with `vosnb train {what} --backbone photos` and give its "
-            "file as weights=FILE, or take target-model, which needs none."
-        )
-    return load_weights(OFFLINE[what][backbone](), weights or what)
+    """R or the base net, "refinement" or "base-net", on a backbone, by default with the shipped weights."""
+    shipped = {"creatures": what, "photos": f"{what}-photos"}[backbone]
+    return load_weights(OFFLINE[what][backbone](), weights or shipped)
 
 
+LEARNT_ON = {"creatures": 5, "photos": 10}  # images that D learns frame 0 from
+HIDDEN = {"creatures": 32, "photos": 64}  # channels of D
 FUSIONS = {"paper": soft_aggregate, "code": odds_aggregate}
 Fusion = Literal[*FUSIONS]
 
@@ -99,7 +97,8 @@ class TargetTracker(RefinedTracker):
         probabilities into the memory, "argmax" (S1's code) sets them to zero wherever another label wins.
     gauss_newton, iterations, first_iterations: N_GN steps of N_CG iterations, the first one of N_CGi.
     regularisation: lambda of w1 and of w2, for a loss that sums over the pixels of the fitted frame.
-    hidden .. first_minimum: see `vosnb.methods.target_model.Settings`; the others: `RefinedTracker`.
+    hidden .. first_minimum: see `vosnb.methods.target_model.Settings`; the others: `RefinedTracker`. hidden, augmented:
+        None takes what suits the backbone (32 and 5 on creatures, 64 and 10 on photographs).
     """
 
     def __init__(
@@ -111,7 +110,7 @@ class TargetTracker(RefinedTracker):
         iterations: Steps = 10,
         first_iterations: Steps = 5,
         update_iterations: Steps | None = None,
-        hidden: Count = 32,
+        hidden: Count | None = None,
         regularisation: Positive = 30.0,
         kappa: Part = 0.1,
         share: Literal["max", "min"] = "max",
@@ -124,20 +123,18 @@ class TargetTracker(RefinedTracker):
         first_minimum: Share = 0.0,
         net: nn.Module | None = None,
         weights: Weights | None = None,
-        augmented: Count = 5,
+        augmented: Count | None = None,
         fusion: Fusion = "paper",
         seed: Seed = 0,
         backbone: Backbone = "creatures",
         **network,
     ):
-        if net is None and backbone == "photos" and not refine and weights is None:
-            net = UntrainedTargetNet()
-        elif net is None:
+        if net is None:
             net = load_offline("refinement", backbone, weights)
-        super().__init__(net, augmented, fusion, seed, backbone, **network)
+        super().__init__(net, augmented or LEARNT_ON[backbone], fusion, seed, backbone, **network)
         self.refine, self.update_every, self.remember = refine, update_every, remember
         self.settings = Settings(
-            hidden=hidden,
+            hidden=hidden or HIDDEN[backbone],
             iterations=(first_iterations, *[iterations] * (gauss_newton - 1)),
             update_iterations=update_iterations,
             regularisation=(regularisation, regularisation),

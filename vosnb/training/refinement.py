@@ -2,8 +2,8 @@
 
 Generated clips are drawn once; the backbone is frozen: the matcher's on creatures, or the one that learned from
 photographs, which sees larger frames. S1 section 3.3: a target model is learned on the reference frame alone, and then
-R on other frames of the clip, with what it says there. The target models do not depend on R, so that they are learned
-once, and their scores kept (build/training/refinement-BACKBONE.npz).
+R on two other frames of the clip, with what it says there. Neither the backbone nor the target models depend on R, so
+that maps and scores are computed once, and kept (build/training/refinement-BACKBONE.npz, 2 GB).
 
 Both networks see the same clips, frames and steps, with the same loss (cross-entropy, as in the paper, and half a soft
 IoU, as for the matcher), so that table 1 compares methods and not trainings.
@@ -34,6 +34,7 @@ from vosnb.training.loop import begin, descend, fit, kept, prepare
 
 FRAMES, DRAWN = 24, 8  # a clip has 24 frames, of which eight are drawn; the first of these is the reference
 OBJECTS = 2  # of each clip
+VALIDATION = 2  # frames of an object in a batch, beside the first
 LEARNING_RATE, LATER = 1e-3, 1e-4  # the second for the last third of the steps (S1: 120 and 60 epochs)
 WHITENED_ON = 100  # clips
 
@@ -52,10 +53,10 @@ class Recipe(NamedTuple):
 
 
 IN_CREATURES = Settings(hidden=32, iterations=(5, 10, 10, 10), regularisation=(100.0, 100.0), squared=False)
-IN_PHOTOS = replace(IN_CREATURES, regularisation=(30.0, 30.0))
+IN_PHOTOS = replace(IN_CREATURES, hidden=64, regularisation=(30.0, 30.0))
 RECIPES = {
     "creatures": Recipe(128, 500, IN_CREATURES, 8),
-    "photos": Recipe(208, 300, IN_PHOTOS, 5),
+    "photos": Recipe(208, 300, IN_PHOTOS, 10),
 }
 
 
@@ -94,7 +95,8 @@ def draw_clips(seed: int, count: int, workers: int = 2, **knobs) -> tuple[np.nda
 
 
 def score_clip(net: RefinementNet | UntrainedTargetNet, encoder, recipe: Recipe, frames, masks, seed: int):
-    """What target models learned on frame 0 say of all frames: (8, 2, h, w) float16. net: makes features for them."""
+    """What target models learned on frame 0 say of all frames, (8, 2, h, w), and the backbone's maps of them, deepest
+    first, (8, C, h, w); float16. net: makes features for D."""
     maps, scores = backbone_maps(encoder, to_image(frames, "cpu")), []
     for k in range(masks.shape[1]):
         if not masks[0, k].any():
@@ -107,12 +109,12 @@ def score_clip(net: RefinementNet | UntrainedTargetNet, encoder, recipe: Recipe,
         D = TargetModel(recipe.target)
         D.start(net.features(first), torch.from_numpy(labels)[:, None].float())
         scores.append(D.scores(net.features(maps))[:, 0])
-    return torch.stack(scores, 1).half().numpy()
+    return [part.half().numpy() for part in (torch.stack(scores, 1), *maps)]
 
 
 def clips(seed: int, count: int, backbone: str = "creatures", workers: int = 2) -> dict[str, np.ndarray]:
-    """Frames (n, 8, H, W, 3), masks (n, 8, 2, H, W), scores (n, 8, 2, h, w); on creatures also the whitening's mean and
-    matrix, which on photographs is each clip's own.
+    """Masks (n, 8, 2, H, W), scores (n, 8, 2, h, w), and the backbone's maps "map0" (deepest), "map1", "map2", each
+    (n, 8, C, h, w); on creatures also the whitening's mean and matrix, which on photographs is each clip's own.
 
     Kept in build/training/, and made anew when anything that they depend on has changed.
     """
@@ -120,7 +122,7 @@ def clips(seed: int, count: int, backbone: str = "creatures", workers: int = 2) 
 
     def draw() -> dict[str, np.ndarray]:
         frames, masks = draw_clips(seed, count, workers, side=recipe.side)
-        encoder, found = load_backbone(backbone), {"frames": frames, "masks": masks}
+        encoder, found = load_backbone(backbone), {"masks": masks}
         net = RefinementNet() if backbone == "creatures" else UntrainedTargetNet()
         if backbone == "creatures":
             see, whiten = net.features.together, net.features.whiten
@@ -129,39 +131,37 @@ def clips(seed: int, count: int, backbone: str = "creatures", workers: int = 2) 
             found |= {"mean": whiten.mean.numpy(), "matrix": whiten.matrix.numpy()}
         score = partial(score_clip, net, encoder, recipe)
         with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            scores = np.stack(list(tqdm(pool.map(score, frames, masks, range(count)), "target models", total=count)))
-        return found | {"scores": scores}
+            scored = list(tqdm(pool.map(score, frames, masks, range(count)), "target models", total=count))
+        names = "scores", *(f"map{d}" for d in range(len(scored[0]) - 1))
+        return found | {name: np.stack(parts) for name, parts in zip(names, zip(*scored, strict=True), strict=True)}
 
     kind = (recipe.side, recipe.target, recipe.augmented)
     return kept(f"refinement-{backbone}", draw, key=repr((seed, count, *kind)))
 
 
 def batch_of(found: dict[str, np.ndarray], seed: int, step: int, batch: int):
-    """Of `batch` objects: reference image and mask, another frame of the clip, its mask, and D's scores there."""
+    """Of `batch` objects: maps and mask of the first frame (batch, ..), and maps, masks and D's scores of two other
+    frames of the clip (2 batch, ..), those of an object beside each other."""
     r = np.random.default_rng([seed, 3, step])
-    n, t, k = (r.integers(low, high, batch) for low, high in ((0, len(found["frames"])), (1, DRAWN), (0, OBJECTS)))
-    flip = r.random() < 0.5
-    parts = [
-        found["frames"][n, 0],
-        found["masks"][n, 0, k],
-        found["frames"][n, t],
-        found["masks"][n, t, k],
-        found["scores"][n, t, k],
-    ]
-    if flip:
-        parts = [np.ascontiguousarray(part[:, :, ::-1]) for part in parts]
-    return parts
+    n, k = r.integers(len(found["masks"]), size=batch), r.integers(OBJECTS, size=batch)
+    t = np.concatenate([1 + r.choice(DRAWN - 1, VALIDATION, replace=False) for _ in n])
+    N, K = n.repeat(VALIDATION), k.repeat(VALIDATION)
+    maps = [found[name] for name in sorted(found) if name.startswith("map")]
+    first = [x[n, 0] for x in maps], found["masks"][n, 0, k]
+    return *first, [x[N, t] for x in maps], found["masks"][N, t, K], found["scores"][N, t, K]
 
 
-def sample_loss(net: nn.Module, encoder, first, first_mask, frame, mask, scores, device):
+def sample_loss(net: nn.Module, first, first_mask, maps, mask, scores, device):
     """The loss of a batch, as `batch_of` gives it. D only has two parameters, which are learned beside R's."""
-    maps = backbone_maps(encoder, to_image(frame, device))
-    truth, size = torch.from_numpy(mask)[:, None].float().to(device), mask.shape[-2:]
+
+    def given(x: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(x).to(device).float()
+
+    maps, truth, size = [given(x) for x in maps], given(mask)[:, None], mask.shape[-2:]
     if isinstance(net, BaseNet):
-        x = net.features(backbone_maps(encoder, to_image(first, device)))
-        target = net.remember(x, torch.from_numpy(first_mask)[:, None].float().to(device))
-        return soft_mask_loss(net(maps, target, size), truth)
-    s = torch.from_numpy(scores)[:, None].float().to(device)
+        target = net.remember(net.features([given(x) for x in first]), given(first_mask)[:, None])
+        return soft_mask_loss(net(maps, target.repeat_interleave(VALIDATION, 0), size), truth)
+    s = given(scores)[:, None]
     return soft_mask_loss(net(maps, s, size), truth) + soft_mask_loss(net.coarse(s, size), truth)
 
 
@@ -169,7 +169,7 @@ def sample_loss(net: nn.Module, encoder, first, first_mask, frame, mask, scores,
 def train(
     what: Literal["refinement", "base-net"] = "refinement",
     steps: Count = 1500,
-    batch: Count = 8,
+    batch: Count = 4,
     seed: Seed = 0,
     out: str | Path | None = None,
     resume: bool = False,
@@ -179,12 +179,13 @@ def train(
 ) -> Path:
     """Train "refinement" or "base-net" and write its weights; under half an hour on two cores by default.
 
-    count: of clips. Raises FileNotFoundError when there is nothing to resume.
+    batch: objects in a step, two frames of each. count: of clips. Raises FileNotFoundError when there is nothing to
+    resume.
     """
     out = begin(what if backbone == "creatures" else f"{what}-{backbone}", out, resume)
     device, recipe = prepare(seed, device), RECIPES[backbone]
     found = clips(seed, count or recipe.clips, backbone)
-    net, encoder = OFFLINE[what][backbone]().to(device), load_backbone(backbone, device)
+    net = OFFLINE[what][backbone]().to(device)
     if backbone == "creatures":
         net.features.whiten.mean.copy_(torch.from_numpy(found["mean"]))
         net.features.whiten.matrix.copy_(torch.from_numpy(found["matrix"]))
@@ -195,7 +196,7 @@ def train(
         return (batch_of(found, seed, step, batch) for step in range(done, steps))
 
     def learn(*parts) -> float:
-        return descend(sample_loss(net, encoder, *parts, device), net, optimizer, schedule)
+        return descend(sample_loss(net, *parts, device), net, optimizer, schedule)
 
     net.train()
     parts = {"net": net, "optimizer": optimizer, "schedule": schedule}
