@@ -161,7 +161,7 @@ MUTANTS = {
         "first residual kept": (first_residual_kept, "the third is not"),
     },
     "mend_conjugate": {
-        "not mended": (first_residual_kept, "for which pair"),
+        "not mended": (first_residual_kept, "the first pair"),
         "steepest descent": (walked(beta=none), "threw the old direction away"),
         "beta is one": (walked(beta=lambda new, r: 1.0), "always 1"),
         "two products": (walked(anew=True), "nothing more is needed"),
