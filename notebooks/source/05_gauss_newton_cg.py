@@ -810,9 +810,10 @@ show.figure(
 # %% [markdown]
 # Where Gauss-Newton is after 15 iterations, Adam is after {{adam_15:.0f ± 10}}, {{adam_factor:.1f ± 0.7}} times as
 # many. Gradient descent is not there after {{race_steps}} on {{gd_never ± 1}} of the {{clips}} clips. And let us be
-# fair: **in the end Adam is lower.** After {{race_steps}} iterations it has {{adam_end:.3f ± 0.004}} of the starting
-# loss and Gauss-Newton, which stopped at {{steps}}, has {{gn_end:.3f ± 0.004}}. With more bowls it would go on falling
-# as well, as the slider shows. What Gauss-Newton buys is an early, safe descent without a rate.
+# fair. **In the end Adam is lower**, on {{adam_lower ± 1}} of {{clips}} clips: after {{race_steps}} iterations it has
+# {{adam_end:.3f ± 0.004}} of the starting loss, and Gauss-Newton, which stopped at {{steps}}, has
+# {{gn_end:.3f ± 0.004}}. (It need not have stopped. In bowls of 10, as the slider shows, its loss goes on falling.)
+# What Gauss-Newton buys is an early and safe descent, without a rate.
 #
 # ## Does the mask care?
 # A loss is a means. A tracker is judged in later frames, by the mask where D's score is above one half.
@@ -996,7 +997,9 @@ left_12 = {
 }
 hundred, ten = promises_of(100, 10.0), promises_of(10, 10.0)
 equal = promises(problem, start, PLAN, conjugate_gradients, (1.0, 1.0))
+adam_lower = sum(race["Adam"][-1][1] < race["Gauss-Newton"][-1][1] for race in raced)
 numbers(
+    adam_lower=adam_lower,
     **{f"{name}_12": left for name, left in left_12.items()},
     product_ms=1000 * timed["product"],
     gradient_ms=1000 * timed["gradient"],
@@ -1027,7 +1030,7 @@ for key, name in ((("N_CG", "20"), "twenty"), (("N_GN", "8"), "eight")):
 if (DATASET, SPLIT, SEED) == ("toys", "test-large", 0) and BUDGET >= 1 and MAX_CLIPS >= 4:
     hold("Adam's iterations over 15", np.median(counts["Adam"]) / 15, low=2, high=6)
     hold("four bowls end below one, and below a bowl for each", ends["few"] < min(ends["one"], ends["many"]))
-    hold("Adam ends lower", all(race["Adam"][-1][1] < race["Gauss-Newton"][-1][1] for race in raced))
+    hold("Adam ends lower on most clips", adam_lower >= len(clips) / 2)
     hold("Gauss-Newton's masks are ahead after five iterations", lead, low=0.02)
 hold("two numbers: the loss rises", after > before)
 hold("two unknowns, two steps", (walks["conjugate gradients, 2 steps"][-1] - bottom).norm().item(), high=1e-9)
