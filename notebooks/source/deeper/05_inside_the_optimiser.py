@@ -617,7 +617,12 @@ for whitened, name in ((False, "as they come"), (True, "whitened")):
 table([{"features": name} | losses for name, losses in race.items()], digits=0)
 
 # %% [markdown]
-# TODO
+# As they come, the loss starts at {{raw_start:,.0f ± 20000}}, for the features are large and the first scores wild.
+# After 35 iterations Gauss-Newton is at {{raw_gn_35:,.0f ± 700}} and Adam at {{raw_adam_35:,.0f ± 1000}}. Whitened they
+# are at {{white_gn_35:,.0f ± 40}} and {{white_adam_35:,.0f ± 100}}. So whitening is worth a factor of about eight to
+# either. It is a preconditioner, made once, before the first iteration. Gauss-Newton leads after 15 and after 35 on
+# both. After {{adam_steps}} Adam is lower than Gauss-Newton after 35, on both: {{raw_adam_end:,.0f ± 400}} and
+# {{white_adam_end:,.0f ± 40}}.
 #
 # What this notebook says of one clip, the tests hold more widely: this optimiser agrees with the authors' code
 # iteration by iteration, as far as rounding allows.
