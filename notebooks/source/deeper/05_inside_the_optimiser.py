@@ -348,7 +348,8 @@ for name, ms in update.items():
     print(f"{name:36} {ms:7.0f} ms")
 
 # %% [markdown]
-# {{update_gain:.0f ± 40}} times faster, and exact. With more samples in memory the first grows and the second does not.
+# That is {{update_gain:.0f ± 40}} times faster, and exact. With more samples in memory the first grows and the second
+# does not.
 #
 # ## 5. The optimiser in full
 # Note what is *not* in it: no line search, no damping, no test for having arrived.
@@ -514,7 +515,7 @@ guess.reveal(
 
 # %% [markdown]
 # The numbers are relative changes of the last loss. The other formula changes it by {{formula:.0e ± 1}}, which is
-# rounding. A trace of a ten-thousandth changes it by {{trace_S1:.1%}} as S1 and by {{trace_ours:.1%}} with us. That
+# rounding. A trace of four ten-thousandths changes it by {{trace_S1:.1%}} as S1 and by {{trace_ours:.1%}} with us. That
 # is far more than the trace itself. Neither is wrong; both runs came down at another place of the same flat valley.
 #
 # ## 7. Rounding grows
