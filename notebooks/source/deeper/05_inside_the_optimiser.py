@@ -603,6 +603,7 @@ def adam(problem, w, rate, steps):
     return np.array(losses)
 
 
+# %%
 STEPS = max(40, round(120 * BUDGET))
 folded32 = Folded(*(part.float() for part in fold(y, v, x.shape[-2:])))
 race = {}
