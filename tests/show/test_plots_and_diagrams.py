@@ -183,8 +183,17 @@ def test_the_matching_diagram_is_svg_with_title_text_and_arrows_as_thick_as_thei
     assert all(float(element.get("font-size")) >= 13 for element in words.values())
 
 
-def test_the_text_of_a_diagram_is_legible_where_it_stands():
-    root = ET.fromstring(show.matching_diagram().svg)
+def test_the_target_diagram_names_its_parts_in_text_that_is_large_enough():
+    root = ET.fromstring(show.target_diagram().svg)
+    assert root.find(f"{SVG}title").text == "The target model" and root.get("role") == "img"
+    words = {element.text: element for element in root.iter(f"{SVG}text")}
+    assert {"w1, 1 × 1", "w2, 3 × 3", "U", "scores"} <= set(words)
+    assert all(float(element.get("font-size")) >= 13 for element in words.values())
+
+
+@pytest.mark.parametrize("diagram", [show.matching_diagram, show.target_diagram])
+def test_the_text_of_a_diagram_is_legible_where_it_stands(diagram):
+    root = ET.fromstring(diagram().svg)
     for element in root.iter(f"{SVG}text"):
         color, x, y = element.get("fill"), float(element.get("x")), float(element.get("y")) - 4
         below = [

@@ -247,3 +247,37 @@ def test_s1_is_trained_on_photographs_and_its_trackers_take_what_came_out(
     tracker.start(frame, mask.astype(np.uint8))
     p = tracker.step(frame)
     assert p.shape == (2, 64, 64) and torch.allclose(p.sum(0), torch.ones(64, 64), atol=1e-5)
+
+
+def some_clips():
+    """Three clips, as `refinement.clips` gives them: D is right about object 1 of clip 2 alone, in frames 0 to 3."""
+    r = np.random.default_rng(0)
+    masks, scores = np.zeros((3, 8, 2, 16, 16), bool), np.zeros((3, 8, 2, 2, 2), np.float16)
+    masks[..., :8, :8] = True
+    scores[..., 1, 1] = 1
+    scores[2, :4, 1] = [[1, 0], [0, 0]]
+    maps = {f"map{d}": r.normal(size=(3, 8, 2, s, s)).astype(np.float16) for d, s in enumerate((2, 4, 8))}
+    return {"masks": masks, "scores": scores} | maps
+
+
+def test_R_is_trained_where_D_is_right_and_never_on_the_frame_that_D_learned():
+    assert refinement.clear(some_clips()).tolist() == [[2, 1, 1], [2, 2, 1], [2, 3, 1]]
+
+
+def test_a_step_of_S1_draws_the_same_samples_again_and_mirrors_whole_batches():
+    found, samples = some_clips(), np.array([[2, 1, 1], [0, 5, 0]])
+    straight = mirrored = 0
+    for step in range(12):
+        first, first_mask, maps, mask, scores = refinement.batch_of(found, samples, 0, step, 3)
+        again = refinement.batch_of(found, samples, 0, step, 3)
+        np.testing.assert_array_equal(again[2][0], maps[0])
+        assert [x.shape for x in (*maps, mask)] == [(3, 2, 2, 2), (3, 2, 4, 4), (3, 2, 8, 8), (3, 16, 16)]
+        for i in range(3):
+            ways = [(n, t, k, way) for n, t, k in samples for way in (1, -1)]
+            ((n, t, k, way),) = (w for w in ways if (maps[2][i] == found["map2"][w[0], w[1], ..., :: w[3]]).all())
+            straight, mirrored = straight + (way == 1), mirrored + (way == -1)
+            np.testing.assert_array_equal(mask[i], found["masks"][n, t, k][:, ::way])
+            np.testing.assert_array_equal(scores[i], found["scores"][n, t, k][:, ::way])
+            np.testing.assert_array_equal(first[1][i], found["map1"][n, 0][..., ::way])
+            np.testing.assert_array_equal(first_mask[i], found["masks"][n, 0, k][:, ::way])
+    assert straight and mirrored

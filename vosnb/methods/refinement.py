@@ -12,7 +12,7 @@ from torch import nn
 
 from vosnb.efficientnet import WIDTHS as PHOTOGRAPHS
 from vosnb.efficientnet import of_one_length
-from vosnb.features import WIDTHS, Backbone, Whitening, double
+from vosnb.features import WIDTHS, Backbone, Whitening
 
 
 def bilinear(x: torch.Tensor, size) -> torch.Tensor:
@@ -124,24 +124,25 @@ class Refiner(nn.Module):
 
 
 class PhotographRefiner(Refiner):
-    """R on a backbone that learned from photographs: S1-E5 at stride 8 and 4; the map of stride 2, four times as large
-    again, meets the rest in the last two convolutions only.
+    """R on a backbone that learned from photographs: S1-E5 at stride 8, 4, and with half the channels at 2.
 
-    It says what to change about the mask that the scores give by themselves, sigmoid(scale s + offset), and begins as
-    changing nothing. It sees the deepest map as the matcher does, every cell of one length.
+    It sees no features at stride 8, the scores alone: from those features it learns what our few hundred training clips
+    show, and spoils real video (data/weights/README.md). It says what to change about the mask that the scores give by
+    themselves, sigmoid(scale s + offset), and begins as changing nothing.
     """
 
     def __init__(self, n: int = 32):
-        super().__init__(PHOTOGRAPHS[:0:-1], n)
+        super().__init__((1, PHOTOGRAPHS[1]), n)
         self.scale, self.offset = nn.Parameter(torch.tensor(12.0)), nn.Parameter(torch.tensor(-6.0))
-        self.narrow = conv3(n + PHOTOGRAPHS[0], n // 2)
-        for_relu(self.narrow)
+        self.halve, self.finest = nn.Conv2d(n, n // 2, 1), RefinementBlock(PHOTOGRAPHS[0], n // 2)
+        self.narrow = conv3(n // 2, n // 2)
+        for_relu(self)
         nn.init.zeros_(self.logit.weight)
 
     def forward(self, maps: list[torch.Tensor], s: torch.Tensor, size) -> torch.Tensor:
-        deepest, at4, at2 = maps
-        z = double(self.refined([of_one_length(deepest), at4], s))
-        change = self.logit(F.relu(self.narrow(torch.cat([z, at2.expand(len(z), -1, -1, -1)], 1))))
+        _, at4, at2 = maps
+        z = self.refined([torch.zeros_like(s[:1]), at4], s)
+        change = self.logit(F.relu(self.narrow(self.finest(at2, s, self.halve(z)))))
         return self.scale * bilinear(s, size) + self.offset + bilinear(change, size)
 
 

@@ -37,7 +37,7 @@ from vosnb.drawing import (
     size,
     tiled,
 )
-from vosnb.show.diagrams import matching_diagram
+from vosnb.show.diagrams import matching_diagram, target_diagram
 from vosnb.show.figures import HATCHES, bars, contact_sheet, curves, filmstrip, heat, heatmap, picture
 from vosnb.show.pictures import WIDTH, Drawing, Film, Photo, Picture, check_alt, encode_png, figure, plain, sized
 from vosnb.show.plots import INK, TONES, forest, scoreboard, style
@@ -49,5 +49,5 @@ __all__ = [
     "contour_colors", "contoured", "curves", "dashed", "encode_png", "figure", "film", "filmstrip", "font", "forest",
     "frames", "grid", "heat", "heat_colors", "heat_over", "heatmap", "matching_diagram", "numbers_in", "object_color",
     "objects", "outlines", "overlay", "picture", "plain", "rgb", "scoreboard", "shorten", "size", "sized", "style",
-    "tiled",
+    "target_diagram", "tiled",
 ]  # fmt: skip

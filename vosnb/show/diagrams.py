@@ -120,3 +120,35 @@ def _readout(canvas: Canvas, left: float, top: float) -> None:
             if value > 0.1:
                 canvas.text(x + CELL / 2, y + CELL / 2 + 5, f"{value:.2f}", "white" if value > 0.5 else DARK, 13)
     canvas.text(left + 3 * CELL, top + 4 * CELL + 24, "dark: target", size=14)
+
+
+def target_diagram(*, alt: str | None = None) -> Drawing:
+    """D, the target model: features of cells, two linear layers, scores, and labels that they are compared with."""
+    alt = alt or (
+        "The target model from left to right. A frame's features: a grid of cells, each a vector. w1, 1 by 1, makes "
+        "hidden channels of each cell alone. w2, 3 by 3, makes one score of a cell and its eight neighbours. U brings "
+        "the scores up to the pixels, where they are compared with the labels, 1 on the object and 0 elsewhere."
+    )
+    canvas = Canvas(820, 236, "The target model")
+    top, size = 62, 24
+    for left, name, depth in ((20, "features x", 4), (226, "hidden channels", 2), (432, "scores", 1)):
+        canvas.text(left + 3 * size, 24, name, bold=True)
+        for shift in range(5 * depth - 5, -1, -5):
+            canvas.box(left + shift - 2, top - shift - 2, 6 * size + 4, 4 * size + 4, fill=CARD, stroke=DARK, line=1)
+        for row, column in ((row, column) for row in range(4) for column in range(6)):
+            seen = name == "hidden channels" and row >= 1 and 2 <= column <= 4
+            on = name == "scores" and (row, column) in {(1, 2), (1, 3), (2, 2), (2, 3), (2, 4)}
+            fill = TARGET if on else OTHER if seen else GROUND
+            canvas.box(left + size * column + 1, top + size * row + 1, size - 2, size - 2, fill=fill)
+        if name != "hidden channels":
+            canvas.box(left + 3 * size, top + 2 * size, size, size, stroke=DARK, line=3)
+    middle = top + 2 * size
+    for x, name in ((190, "w1, 1 × 1"), (396, "w2, 3 × 3"), (595, "U")):
+        canvas.arrow(x - 6, middle, x + 28, middle, INK, 3)
+        canvas.text(x + 10, top + 4 * size + 34, name, size=15)
+    canvas.text(706, 24, "labels, on pixels", bold=True)
+    canvas.box(634, top - 2, 6 * size + 4, 4 * size + 4, fill=GROUND)
+    canvas.parts.append(f'<ellipse cx="708" cy="{middle}" rx="36" ry="27" fill="{TARGET}"/>')
+    canvas.text(410, 214, "w1 mixes the channels of one cell, w2 looks at a cell and its eight neighbours", size=14)
+    canvas.text(410, 232, "the loss: squares of U(scores) - labels, over all pixels", size=14)
+    return Drawing(canvas.svg(), alt, canvas.width)

@@ -2,7 +2,7 @@
 
 Generated clips are drawn once; the backbone is frozen: the matcher's on creatures, or the one that learned from
 photographs, which sees larger frames. S1 section 3.3: a target model is learned on the reference frame alone, and then
-R on two other frames of the clip, with what it says there. Neither the backbone nor the target models depend on R, so
+R on other frames of the clip, with what it says there. Neither the backbone nor the target models depend on R, so
 that maps and scores are computed once, and kept (build/training/refinement-BACKBONE.npz, 2 GB).
 
 Both networks see the same clips, frames and steps, with the same loss (cross-entropy, as in the paper, and half a soft
@@ -34,7 +34,7 @@ from vosnb.training.loop import begin, descend, fit, kept, prepare
 
 FRAMES, DRAWN = 24, 8  # a clip has 24 frames, of which eight are drawn; the first of these is the reference
 OBJECTS = 2  # of each clip
-VALIDATION = 2  # frames of an object in a batch, beside the first
+CLEAR = 0.5  # overlap of what D says and the mask: R learns to draw outlines where D is right, not to guess
 LEARNING_RATE, LATER = 1e-3, 1e-4  # the second for the last third of the steps (S1: 120 and 60 epochs)
 WHITENED_ON = 100  # clips
 
@@ -139,16 +139,32 @@ def clips(seed: int, count: int, backbone: str = "creatures", workers: int = 2) 
     return kept(f"refinement-{backbone}", draw, key=repr((seed, count, *kind)))
 
 
-def batch_of(found: dict[str, np.ndarray], seed: int, step: int, batch: int):
-    """Of `batch` objects: maps and mask of the first frame (batch, ..), and maps, masks and D's scores of two other
-    frames of the clip (2 batch, ..), those of an object beside each other."""
+def clear(found: dict[str, np.ndarray]) -> np.ndarray:
+    """(m, 3): clip n, frame t > 0, object k wherever D's scores, cut at one half, and the mask overlap by more than
+    CLEAR, in cells. Where D is lost, R could only learn to guess what training clips show."""
+    masks, scores = found["masks"], found["scores"]
+    h, w = scores.shape[-2:]
+    cells = masks.reshape(*masks.shape[:3], h, masks.shape[-2] // h, w, -1).mean((4, 6)) > 0.5
+    said = scores > 0.5
+    overlap = (cells & said).sum((-2, -1)) / np.maximum((cells | said).sum((-2, -1)), 1)
+    overlap[:, 0] = 0  # the first frame is what D learned
+    return np.argwhere(overlap > CLEAR)
+
+
+def batch_of(found: dict[str, np.ndarray], samples: np.ndarray, seed: int, step: int, batch: int):
+    """Of `batch` samples (m, 3), clip, frame and object: maps and mask of the clip's first frame, maps, mask and D's
+    scores of that frame, each (batch, ..); half of the batches mirrored."""
     r = np.random.default_rng([seed, 3, step])
-    n, k = r.integers(len(found["masks"]), size=batch), r.integers(OBJECTS, size=batch)
-    t = np.concatenate([1 + r.choice(DRAWN - 1, VALIDATION, replace=False) for _ in n])
-    N, K = n.repeat(VALIDATION), k.repeat(VALIDATION)
+    n, t, k = samples[r.integers(len(samples), size=batch)].T
     maps = [found[name] for name in sorted(found) if name.startswith("map")]
-    first = [x[n, 0] for x in maps], found["masks"][n, 0, k]
-    return *first, [x[N, t] for x in maps], found["masks"][N, t, K], found["scores"][N, t, K]
+    parts = [x[n, 0] for x in maps], found["masks"][n, 0, k], [x[n, t] for x in maps], found["masks"][n, t, k]
+    parts = *parts, found["scores"][n, t, k]
+    return tuple(map(mirrored, parts)) if r.random() < 0.5 else parts
+
+
+def mirrored(part: np.ndarray | list[np.ndarray]):
+    """Left and right changed, of an array (.., W) or of each in a list."""
+    return [mirrored(x) for x in part] if isinstance(part, list) else np.ascontiguousarray(part[..., ::-1])
 
 
 def sample_loss(net: nn.Module, first, first_mask, maps, mask, scores, device):
@@ -160,7 +176,7 @@ def sample_loss(net: nn.Module, first, first_mask, maps, mask, scores, device):
     maps, truth, size = [given(x) for x in maps], given(mask)[:, None], mask.shape[-2:]
     if isinstance(net, BaseNet):
         target = net.remember(net.features([given(x) for x in first]), given(first_mask)[:, None])
-        return soft_mask_loss(net(maps, target.repeat_interleave(VALIDATION, 0), size), truth)
+        return soft_mask_loss(net(maps, target, size), truth)
     s = given(scores)[:, None]
     return soft_mask_loss(net(maps, s, size), truth) + soft_mask_loss(net.coarse(s, size), truth)
 
@@ -169,7 +185,7 @@ def sample_loss(net: nn.Module, first, first_mask, maps, mask, scores, device):
 def train(
     what: Literal["refinement", "base-net"] = "refinement",
     steps: Count = 1500,
-    batch: Count = 4,
+    batch: Count = 8,
     seed: Seed = 0,
     out: str | Path | None = None,
     resume: bool = False,
@@ -179,13 +195,12 @@ def train(
 ) -> Path:
     """Train "refinement" or "base-net" and write its weights; under half an hour on two cores by default.
 
-    batch: objects in a step, two frames of each. count: of clips. Raises FileNotFoundError when there is nothing to
-    resume.
+    count: of clips. Raises FileNotFoundError when there is nothing to resume.
     """
     out = begin(what if backbone == "creatures" else f"{what}-{backbone}", out, resume)
     device, recipe = prepare(seed, device), RECIPES[backbone]
     found = clips(seed, count or recipe.clips, backbone)
-    net = OFFLINE[what][backbone]().to(device)
+    net, samples = OFFLINE[what][backbone]().to(device), clear(found)
     if backbone == "creatures":
         net.features.whiten.mean.copy_(torch.from_numpy(found["mean"]))
         net.features.whiten.matrix.copy_(torch.from_numpy(found["matrix"]))
@@ -193,7 +208,7 @@ def train(
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [2 * steps // 3], LATER / LEARNING_RATE)
 
     def batches(done: int):
-        return (batch_of(found, seed, step, batch) for step in range(done, steps))
+        return (batch_of(found, samples, seed, step, batch) for step in range(done, steps))
 
     def learn(*parts) -> float:
         return descend(sample_loss(net, *parts, device), net, optimizer, schedule)

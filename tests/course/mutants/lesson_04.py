@@ -1,64 +1,46 @@
 """Answers to the exercises of lesson 04 that must pass, and wrong ones that must not."""
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
-# ---------------------------------------------------------------------------------------------- weighted_loss
+from vosnb.methods.augmentation import augment_first_frame
+from vosnb.methods.refinement import UntrainedTargetNet
+from vosnb.methods.target_model import pixel_weights
+
+# ---------------------------------------------------------------------------------------------- mean_direction
 
 
-def up(scores, labels, mode="bilinear", **how):
-    how = {"align_corners": False} | how if mode == "bilinear" else how
-    return F.interpolate(scores, labels.shape[-2:], mode=mode, **how)
+def direction_by_products(X, m):
+    on, off = X.T @ m / m.sum(), X.T @ (1 - m) / (1 - m).sum()
+    w = (on - off) / (on - off).square().sum()
+    return w, 1 - w @ on
 
 
-def loss_sample_by_sample(scores, labels, v, gamma):
-    errors = (v * (up(scores, labels) - labels)).flatten(1)
-    return sum(g * e @ e for g, e in zip(gamma, errors, strict=True))
+def direction_with(means=None, length=lambda way: way @ way, sign=1, constant=None):
+    """An answer that goes wrong in one place: in the means, in the length of w, or in b."""
+
+    def answer(X, m):
+        on, off = (means or both_means)(X, m)
+        w = sign * (on - off) / length(on - off)
+        return w, -(w @ off) if constant is None else constant(w, on, off)
+
+    return answer
 
 
-def loss_on_cells(scores, labels, v, gamma):
-    stride = labels.shape[-1] // scores.shape[-1]
-    labels, v = F.avg_pool2d(labels, stride), F.avg_pool2d(v, stride)
-    return loss_sample_by_sample(scores, labels, v, gamma)
+def both_means(X, m):
+    return m @ X / m.sum(), (1 - m) @ X / (1 - m).sum()
 
 
-def loss_nearest(scores, labels, v, gamma):
-    return (gamma.view(-1, 1, 1, 1) * (v * (up(scores, labels, "nearest") - labels)) ** 2).sum()
+def hard_means(X, m):
+    return both_means(X, (m > 0.5).to(m))
 
 
-def loss_aligned(scores, labels, v, gamma):
-    return (gamma.view(-1, 1, 1, 1) * (v * (up(scores, labels, align_corners=True) - labels)) ** 2).sum()
+def sums_over_all(X, m):
+    return m @ X / len(m), (1 - m) @ X / len(m)
 
 
-def loss_v_outside(scores, labels, v, gamma):
-    return (gamma.view(-1, 1, 1, 1) * v * (up(scores, labels) - labels) ** 2).sum()
-
-
-def loss_gamma_inside(scores, labels, v, gamma):
-    return ((gamma.view(-1, 1, 1, 1) * v * (up(scores, labels) - labels)) ** 2).sum()
-
-
-def loss_without_gamma(scores, labels, v, gamma):
-    return ((v * (up(scores, labels) - labels)) ** 2).sum()
-
-
-def loss_norm(scores, labels, v, gamma):
-    return (gamma * (v * (up(scores, labels) - labels)).flatten(1).norm(dim=1)).sum()
-
-
-def loss_mean(scores, labels, v, gamma):
-    return loss_sample_by_sample(scores, labels, v, gamma) / labels[0].numel()
-
-
-def loss_each(scores, labels, v, gamma):
-    return gamma * ((v * (up(scores, labels) - labels)) ** 2).sum((1, 2, 3))
-
-
-def loss_v_on_scores(scores, labels, v, gamma):
-    return (gamma.view(-1, 1, 1, 1) * (v * up(scores, labels) - labels) ** 2).sum()
-
-
-# ---------------------------------------------------------------------------------------------- pixel_weights
+# ---------------------------------------------------------------------------------------------- pixel weights
 
 
 def weights_one_by_one(labels, kappa=0.1):
@@ -108,54 +90,91 @@ def weights_of_a_tenth(labels, kappa=0.1):
     return weights_one_by_one(labels, 0.1)
 
 
-# ---------------------------------------------------------------------------------------------- fold_pixels
+# ---------------------------------------------------------------------------------------------- a first target model
 
 
-def fold_by_scaling(U, v, y):
-    A, a = v[:, None] * U, v * y
-    return A.T @ A, A.T @ a, a @ a
+def linear_target(**wrong):
+    """A tracker that solves by least squares of stacked rows, with something wrong."""
+
+    class Answer:
+        def __init__(self, look, samples=1, lam=1.0, seed=0):
+            self.look, self.n, self.lam, self.seed = look, wrong.get("n", samples), wrong.get("lam", lam), seed
+            self.net, self.known = UntrainedTargetNet(), False
+
+        def see(self, images, begin=False):
+            maps = self.look(images)
+            if wrong.get("raw"):
+                return self.net.together(maps)
+            if (begin and not (wrong.get("keeps") and self.known)) or wrong.get("each"):
+                self.net.begin([x[:1] for x in maps] if wrong.get("one") else maps)
+                self.known = True
+            return self.net.features(maps)
+
+        def start(self, frame, mask):
+            images, masks = augment_first_frame(frame, mask > 0 if wrong.get("all") else mask == 1, self.n, self.seed)
+            x = self.see(images, True)
+            y = F.avg_pool2d(torch.as_tensor(masks)[:, None].float(), 8).reshape(-1)
+            v = pixel_weights(y.view(len(x), 1, *x.shape[-2:])).reshape(-1) ** wrong.get("power", 1)
+            X = torch.cat(list(x.flatten(2)), 1).T
+            rows = torch.cat([v[:, None] * X, self.lam**0.5 * torch.eye(X.shape[1])])
+            self.w = torch.linalg.lstsq(rows, torch.cat([v * y, torch.zeros(X.shape[1])])[:, None]).solution[:, 0]
+
+        def step(self, frame):
+            x = self.see(frame[None])
+            s = (x * self.w[:, None, None]).sum(1, keepdim=True)
+            if wrong.get("cells"):
+                return (s[0, 0] > 0.5).numpy().astype(np.uint8)
+            mode = {"mode": "nearest"} if wrong.get("nearest") else {"mode": "bilinear", "align_corners": False}
+            s = F.interpolate(s, frame.shape[:2], **mode)[0, 0].numpy()
+            if wrong.get("scores"):
+                return s
+            found = (s > wrong.get("line", 0.5)).astype(np.uint8)
+            if wrong.get("learns") and found.any():
+                self.start(frame, found)
+            return found
+
+    return Answer
 
 
-def fold_with(G=None, b=None, constant=None):
-    """The right fold, one of its parts replaced: each is called with U, v, y."""
+# ---------------------------------------------------------------------------------------------- blame
 
-    def answer(U, v, y):
-        right = fold_by_scaling(U, v, y)
-        return tuple(r if part is None else part(U, v, y) for part, r in zip((G, b, constant), right, strict=True))
-
-    return answer
-
-
-def fold_two(U, v, y):
-    return fold_by_scaling(U, v, y)[:2]
-
+OWN_BLAME = (
+    "Average ground truth onto the grid, interpolate back, threshold, compute Jaccard: that upper bound isolates "
+    "resolution. Subtracting what our model reaches gives the remainder caused by misclassification. Also histogram "
+    "mistakes against distance from contours; nearby ones call for refinement, distant ones for richer training."
+)
 
 RIGHT = {
-    "weighted_loss": [loss_sample_by_sample],
-    "pixel_weights": [weights_one_by_one],
-    "fold_pixels": [fold_by_scaling],
+    "mean_direction": [direction_by_products],
+    "mend_weights": [weights_one_by_one],
+    "linear_target": [linear_target()],
+    "blame": [OWN_BLAME],
 }
 MUTANTS = {
-    "weighted_loss": {
-        "labels on cells": (loss_on_cells, "labels down"),
-        "nearest": (loss_nearest, "nearest cell"),
-        "align_corners": (loss_aligned, "align_corners=False"),
-        "v not squared": (loss_v_outside, "inside the norm"),
-        "gamma squared": (loss_gamma_inside, "gamma is squared"),
-        "no gamma": (loss_without_gamma, "gamma is missing"),
-        "norm": (loss_norm, "has its square"),
-        "mean": (loss_mean, "you averaged"),
-        "one for each sample": (loss_each, "for each sample"),
-        "v on the scores": (loss_v_on_scores, "weighs the error"),
+    "mean_direction": {
+        "the other way": (direction_with(sign=-1), "points from the object"),
+        "not scaled": (direction_with(length=lambda way: 1), "its length is not"),
+        "unit length": (direction_with(length=lambda way: way.norm()), "length 1"),
+        "hard masks": (direction_with(means=hard_means), "a quarter object"),
+        "sums over all": (direction_with(means=sums_over_all), "its own weights"),
+        "medians": (
+            direction_with(means=lambda X, m: (X[m > 0.4].median(0).values, X[m < 0.4].median(0).values)),
+            "not the difference",
+        ),
+        "sign of b": (direction_with(constant=lambda w, on, off: w @ off), "the sign of b"),
+        "half-way": (direction_with(constant=lambda w, on, off: -(w @ (on + off)) / 2), "half-way"),
+        "no constant": (direction_with(constant=lambda w, on, off: 0.0), "b is not right"),
+        "one thing": (lambda X, m: direction_by_products(X, m)[0], "two things"),
     },
-    "pixel_weights": {
-        "min": (weights_with(lambda share, kappa: share.clamp_max(kappa)), "wrong way round"),
-        "as printed": (weights_with(lambda share, kappa: share.clamp_max(kappa), root=False), "wrong way round"),
-        "no root": (weights_with(largest, root=False), "root is missing"),
+    "mend_weights": {
+        "not mended": (weights_with(lambda share, kappa: share.clamp_max(kappa)), "never been weighed"),
+        "as printed": (weights_with(lambda share, kappa: share.clamp_max(kappa), root=False), "never been weighed"),
+        "no root": (weights_with(largest, root=False), "the root is gone"),
         "upside down": (weights_upside_down, "upside down"),
         "one share for all": (weights_with(largest, dims=None), "each has its own"),
-        "target only": (weights_on_target_only, "left the rest at 1"),
-        "always kappa": (weights_with(lambda share, kappa: torch.full_like(share, kappa)), "left alone"),
+        "object only": (weights_on_target_only, "left the rest at 1"),
+        "always kappa": (weights_with(lambda share, kappa: torch.full_like(share, kappa)), "pulled *down*"),
+        "halves": (weights_with(lambda share, kappa: (share + kappa) / 2), "as if they filled kappa"),
         "always 0.1": (weights_of_a_tenth, "kappa is given"),
         "share of soft labels": (weights_with(largest, threshold=False), "soft labels"),
         "no guard": (weights_with(largest, guard=False, blend=True), "empty mask"),
@@ -164,16 +183,25 @@ MUTANTS = {
         "guard for 10 too": (weights_with(largest, fewest=11), "10 pixels are enough"),
         "full mask": (weights_with(largest, full_guard=False, blend=True), "fills the frame"),
     },
-    "fold_pixels": {
-        "v not squared": (fold_with(G=lambda U, v, y: U.T @ (v[:, None] * U)), "not squared"),
-        "no v": (fold_with(G=lambda U, v, y: U.T @ U), "v is missing"),
-        "on pixels": (fold_with(G=lambda U, v, y: v[:, None] ** 2 * U @ U.T), "row for each pixel"),
-        "G twice": (fold_with(G=lambda U, v, y: 2 * fold_by_scaling(U, v, y)[0]), "twice too large"),
-        "b without v": (fold_with(b=lambda U, v, y: U.T @ y), "counts with v^2"),
-        "sign of b": (fold_with(b=lambda U, v, y: -fold_by_scaling(U, v, y)[1]), "sign of b"),
-        "b twice": (fold_with(b=lambda U, v, y: 2 * fold_by_scaling(U, v, y)[1]), "stands in front"),
-        "no constant": (fold_with(constant=lambda U, v, y: 0.0), "without the constant"),
-        "constant without v": (fold_with(constant=lambda U, v, y: (y**2).sum()), "loss where s = 0"),
-        "two of three": (fold_two, "three things"),
+    "linear_target": {
+        "on cells": (linear_target(cells=True), "one mask of the frame's size"),
+        "scores": (linear_target(scores=True), "0 and 1"),
+        "all objects": (linear_target(all=True), "the other object"),
+        "whitens each frame": (linear_target(each=True), "whiten each frame"),
+        "as they come": (linear_target(raw=True), "as they come"),
+        "not weighed": (linear_target(power=0), "outvotes"),
+        "line at zero": (linear_target(line=0.0), "one half"),
+        "weights not squared": (linear_target(power=0.5), "weights are squared"),
+        "nearest": (linear_target(nearest=True), "U is bilinear"),
+        "one sample": (linear_target(n=1), "learn from all"),
+        "whitens by frame 0": (linear_target(one=True), "whiten with all samples"),
+        "lam ignored": (linear_target(lam=1.0), "lam is given"),
+        "learns on": (linear_target(learns=True), "compare w with the equation"),
+        "remembers": (linear_target(keeps=True), "forget the clip before"),
+    },
+    "blame": {
+        "too short": ("Compare with perfect cells.", "different words"),
+        "the same words": ("ceiling " * 40, "same few words"),
+        "not a text": (0.88, "should be a text"),
     },
 }

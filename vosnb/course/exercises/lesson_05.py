@@ -1,216 +1,323 @@
-"""Exercises of lesson 05: a Gauss-Newton step, the next conjugate direction, and J p of the target model by hand."""
+"""Exercises of lesson 05: a step in one number, conjugate gradients, a program that is right twice, and a colleague."""
 
 import torch
-import torch.nn.functional as F
 
-from vosnb.course.exercises import Exercise, expect, same
+from vosnb.course.exercises import Exercise, expect, same, written
 
-# ---------------------------------------------------------------------------------------------- gauss_newton_step
-
-
-def gauss_newton_step_reference(J, r):
-    return torch.linalg.solve(J.T @ J, -J.T @ r)
+# ---------------------------------------------------------------------------------------------- best_step
 
 
-def _check_gauss_newton_step(answer):
-    g = torch.Generator().manual_seed(5)
-    J, r = torch.randn(6, 3, generator=g).double(), torch.randn(6, generator=g).double()
-    d = gauss_newton_step_reference(J, r)
+def best_step_reference(J, r):
+    return -(J @ r) / (J @ J)
+
+
+def _check_best_step(answer):
+    J, r = torch.tensor([2.0, -1.0, 0.5, 3.0]).double(), torch.tensor([1.0, 4.0, -2.0, -0.5]).double()
+    d = best_step_reference(J, r)
     got = answer(J, r)
 
     expect(
-        same(got, got) and tuple(torch.as_tensor(got).shape) != (6,),
-        "one number for each residual came out; the step has one for each unknown. J'J is n x n, J J' is not.",
+        not (same(got, got) and tuple(torch.as_tensor(got).shape) == (4,)),
+        "one number for each residual came out. There is one unknown, so there is one step for all of them.",
     )
+    expect(not same(got, -d), "the sign: this step goes uphill. Where the parabola is lowest, d = -(J @ r) / ...")
     expect(
-        not same(got, -J.T @ r) and not same(got, -2 * J.T @ r),
-        "that is the direction downhill and nothing more. How far to go in it, and where to turn, is in the curvature "
-        "J'J.",
+        not same(got, -J @ r) and not same(got, -2 * J @ r),
+        "that is the direction downhill and nothing more. How far to go stands in the curvature J @ J.",
     )
-    expect(not same(got, -d), "the sign: this step goes uphill. Where the model is lowest, J'J d = -J'r.")
     expect(
         not same(got, 2 * d) and not same(got, d / 2),
-        "a factor of 2. The gradient of ||r||^2 is 2 J'r, and its second derivative 2 J'J: the two cancel.",
+        "a factor of 2. The slope of the sum of squares is 2 J @ r and its curvature 2 J @ J: the twos cancel.",
     )
     expect(
-        not same(got, -(J.T @ r) / (J**2).sum(0)),
-        "you divided by the diagonal of J'J alone, as if each unknown moved while the others stay. Solve for all at "
-        "once.",
+        not same(got, (-r / J).mean()),
+        "you made each residual zero by itself and took the mean of those steps. A residual that hardly moves with w "
+        "then asks for a huge step. Minimise the sum of squares instead.",
     )
     expect(
-        not same(got, torch.linalg.solve(J[:3], -r[:3])),
-        "you made the first n residuals zero and forgot the others. All of them count; their squares are summed.",
+        not same(got, -r.sum() / J.sum()),
+        "you made the sum of the residuals zero, in which positive and negative ones cancel. It is the sum of their "
+        "squares that should be small.",
     )
     expect(
-        not same(got, d / d.norm()),
-        "the direction is right and the length is 1. The model says how far as well.",
+        not same(got, -r[0] / J[0]),
+        "you made the first residual zero and forgot the others. All of them count.",
     )
-    expect(
-        same(got, d, 1e-8),
-        "not the minimum of the model: there its gradient J'(r + J d) is zero, and yours is not.",
-    )
-    square = torch.eye(2).double() * 3
-    expect(
-        same(answer(square, torch.tensor([3.0, -6.0]).double()), [-1.0, 2.0], 1e-8),
-        "with as many residuals as unknowns the step makes every one of them zero; yours does not.",
-    )
+    expect(same(got, d, 1e-9), "not the lowest place: there the slope J @ (r + J d) is zero, and yours is not.")
+    one = torch.tensor([2.0]).double()
+    expect(same(answer(one, -one), 1.0, 1e-9), "with a single residual the step makes it zero: -r / J. Yours does not.")
 
 
-gauss_newton_step = Exercise(
-    name="gauss_newton_step",
-    title="One Gauss-Newton step",
+best_step = Exercise(
+    name="best_step",
+    title="One step in one number",
+    task="Write the d at which the sum of (r_i + J_i d)² over all residuals is smallest. With one residual it is "
+    "-r / J, the step above; here there are several.",
     difficulty=2,
     importance=5,
-    minutes=8,
+    minutes=5,
     hints=(
-        "Write S1-E3 as a function of d and set its gradient to zero: 2 J'J d + 2 J'r = 0.",
-        "That is a linear system with the square matrix J.T @ J. torch.linalg.solve(A, b) solves A d = b.",
-        "torch.linalg.solve(J.T @ J, ...) with the right-hand side minus J.T @ r.",
+        "The sum is a parabola in d. Differentiate it by d and set the result to zero.",
+        "Each term gives 2 J_i (r_i + J_i d). Sum them, and separate what has a d from what has none.",
+        "Sums of products are dot products: J @ r and J @ J.",
     ),
-    reference=gauss_newton_step_reference,
-    check=_check_gauss_newton_step,
+    reference=best_step_reference,
+    check=_check_best_step,
 )
 
-# ---------------------------------------------------------------------------------------------- conjugate_direction
+# ---------------------------------------------------------------------------------------------- conjugate_gradients
 
 
-def conjugate_direction_reference(r, p, Ap):
-    return r - (r @ Ap) / (p @ Ap) * p
+def conjugate_gradients_reference(multiply, b, iterations):
+    places, r, p = [torch.zeros_like(b)], b, b
+    for _ in range(iterations):
+        Ap = multiply(p)
+        alpha = (r @ r) / (p @ Ap)
+        places.append(places[-1] + alpha * p)
+        new = r - alpha * Ap
+        p = new + (new @ new) / (r @ r) * p
+        r = new
+    return places
 
 
-def _check_conjugate_direction(answer):
-    g = torch.Generator().manual_seed(6)
-    R = torch.randn(8, 5, generator=g).double()
-    A = R.T @ R
-    r, p = torch.randn(5, generator=g).double(), torch.randn(5, generator=g).double()
-    Ap = A @ p
-    truth = conjugate_direction_reference(r, p, Ap)
-    got = answer(r, p, Ap)
-
-    expect(
-        not same(got, -(r @ Ap) / (p @ Ap)),
-        "that is how much of p to add, beta. The answer is the whole direction, r + beta p.",
-    )
-    expect(
-        not same(got, r),
-        "that is steepest descent: it forgets p, and the next step spoils what the last one has reached.",
-    )
-    expect(
-        not same(got, r + (r @ Ap) / (p @ Ap) * p),
-        "the sign: what r has of A p must be taken away, and yours has twice as much of it.",
-    )
-    expect(
-        not same(got, r - (r @ p) / (p @ p) * p),
-        "yours is at a right angle to p. In a bowl that is long and narrow this is not enough: <p_new, A p> must be "
-        "zero, so measure with A.",
-    )
-    expect(
-        not same(got, r - (r @ Ap) / (p @ p) * p) and not same(got, r - (r @ Ap) / (r @ r) * p),
-        "the numerator is measured with A, the denominator is not: divide by <p, A p>.",
-    )
-    expect(
-        not same(got, r - (r @ Ap) / (p @ Ap) * Ap),
-        "you took away a multiple of A p. What is added to r is a multiple of the last *direction* p.",
-    )
-    turned = torch.as_tensor(got, dtype=torch.float64) if same(got, got) else torch.zeros(1)
-    expect(turned.shape == (5,), "a direction has one number for each unknown, as r and p have.")
-    conjugate = abs(turned @ Ap) < 1e-8 * turned.norm() * Ap.norm() and turned.norm() > 0
-    along = abs(F.cosine_similarity(turned, truth, 0)) > 1 - 1e-9
-    expect(
-        not (conjugate and along) or same(turned, truth, 1e-8),
-        "it points the right way, but it was scaled. Leave r as it is and add a multiple of p.",
-    )
-    expect(
-        same(turned, truth, 1e-8),
-        "not conjugate to p: choose beta such that <r + beta p, A p> = 0.",
-    )
+def _bowl(n=6, seed=6):
+    g = torch.Generator().manual_seed(seed)
+    R = torch.randn(n + 3, n, generator=g).double()
+    return R.T @ R, torch.randn(n, generator=g).double()
 
 
-conjugate_direction = Exercise(
-    name="conjugate_direction",
-    title="The next direction",
-    difficulty=3,
+def _walk(A, b, iterations, direction):
+    """Places along directions with exact step lengths; direction(new residual, old residual, old p)."""
+    places, r, p = [torch.zeros_like(b)], b, b
+    for _ in range(iterations):
+        alpha = (r @ p) / (p @ A @ p)
+        places.append(places[-1] + alpha * p)
+        new = r - alpha * A @ p
+        p, r = direction(new, r, p), new
+    return places
+
+
+def _alike(got, truth):
+    return all(same(a, b, 1e-7) for a, b in zip(got, truth, strict=False))
+
+
+def _run_conjugate(answer):
+    """What an answer makes of a bowl of six unknowns in four iterations; and the bowl; and its products."""
+    (A, b), calls = _bowl(), []
+
+    def multiply(p):
+        calls.append(torch.as_tensor(p).clone())
+        return A @ p
+
+    before = b.clone()
+    got = answer(multiply, b, 4)
+    expect(same(b, before, 0), "your function changed b, which belongs to the caller. Make a new tensor instead.")
+    expect(
+        isinstance(got, (list, tuple)) and not (torch.is_tensor(got) and got.ndim == 1),
+        "return the list of all places, not the last one alone: the lesson draws the way.",
+    )
+    return A, b, [torch.as_tensor(place) for place in got], calls
+
+
+def _check_conjugate_gradients(answer):
+    A, b, got, calls = _run_conjugate(answer)
+    expect(
+        len(got) != 4 or same(got[0], torch.zeros(6)),
+        "the first place is missing: begin the list with d = 0, before any step.",
+    )
+    expect(
+        len(got) == 5,
+        f"4 iterations visit 5 places, d = 0 included; yours has {len(got)}.",
+    )
+    expect(
+        not all(place is got[0] or same(place, got[0], 0) for place in got),
+        "all your places are one and the same tensor: `d += ...` changes it in place, and the list holds it five "
+        "times. Write d = d + ....",
+    )
+    expect(same(got[0], torch.zeros(6)), "begin at d = 0: there the residual of the equations is b itself.")
+    expect(
+        not same(got[1], -_walk(A, b, 1, lambda new, r, p: new)[1], 1e-7),
+        "the first step goes uphill: from d = 0 the direction downhill is r = b.",
+    )
+    expect(
+        same(got[1], _walk(A, b, 1, lambda new, r, p: new)[1], 1e-7),
+        "the first place is not the lowest along b. How far to go is alpha = <r, r> / <p, A p>.",
+    )
+    expect(
+        not _alike(got, _walk(A, b, 4, lambda new, r, p: new)),
+        "that is steepest descent: every direction forgets the one before, so each step spoils what the last one has "
+        "reached. Add beta p.",
+    )
+    expect(
+        not same(got[2], 2 * got[1], 1e-7),
+        "your second step goes the same way as the first: the residual must be brought up to date, r - alpha A p, "
+        "before the next direction.",
+    )
+    expect(
+        not _alike(got[:3], _walk(A, b, 2, lambda new, r, p: new - (new @ new) / (r @ r) * p)),
+        "the sign of beta: yours has twice as much of A p instead of none.",
+    )
+    expect(
+        not _alike(got[:3], _walk(A, b, 2, lambda new, r, p: new + (r @ r) / (new @ new) * p)),
+        "beta is upside down: the new residual stands above, the old one below.",
+    )
+    expect(
+        not _alike(got[:3], _walk(A, b, 2, lambda new, r, p: new + p)),
+        "your beta is 1. Did you overwrite r before you divided by the old one?",
+    )
+    truth = conjugate_gradients_reference(lambda p: A @ p, b, 4)
+    expect(
+        not _alike(got[:3], truth) or _alike(got, truth),
+        "the first two steps are right and the third is not. Follow one number of your program from the second "
+        "iteration into the third.",
+    )
+    expect(_alike(got, truth), "the second direction is not conjugate to the first: <p_new, A p> should be zero.")
+    expect(
+        len(calls) <= 5,
+        f"the places are right, but 4 iterations took {len(calls)} products with A. A product is the price of an "
+        "iteration: compute A p once and keep it.",
+    )
+    small, b2 = _bowl(2, 3)
+    end = answer(lambda p: small @ p, b2, 2)[-1]
+    expect(
+        same(end, torch.linalg.solve(small, b2), 1e-7), "with two unknowns the second place is the bottom; not yours."
+    )
+
+
+conjugate_gradients = Exercise(
+    name="conjugate_gradients",
+    title="Conjugate gradients",
+    kind="build",
+    task="Build the method. `multiply(p)` gives A p; you never see A itself, and may call it once an iteration. Start "
+    "at d = 0, go along p as far as the bowl goes down, bring the residual r up to date, and make the next direction "
+    "conjugate to the last. Return the list of all places, d = 0 first. The rest of the lesson runs on yours, D "
+    "included.",
+    difficulty=4,
     importance=5,
-    minutes=10,
+    minutes=30,
     hints=(
-        "Write p_new = r + beta p. One number is unknown, and there is one condition: <p_new, A p> = 0.",
-        "Put the first into the second: <r, A p> + beta <p, A p> = 0. Both are numbers; r @ Ap is the first.",
-        "beta = -(r @ Ap) / (p @ Ap), and the answer is r + beta * p.",
+        "Three vectors live through the loop: the place d, the residual r, the direction p. Write down what each of "
+        "them is before the first iteration.",
+        "One iteration: A p; how far, alpha; the new place; the new residual; then beta; then the new direction.",
+        "The new residual costs no product: r_new = r - alpha A p. Keep the old one until beta is computed.",
+        "Stuck on numbers? With A = diag(1, 2) and b = (1, 1) the places are (0, 0), (2/3, 2/3), (1, 1/2).",
     ),
-    reference=conjugate_direction_reference,
-    check=_check_conjugate_direction,
+    reference=conjugate_gradients_reference,
+    check=_check_conjugate_gradients,
 )
 
-# ---------------------------------------------------------------------------------------------- jvp_by_hand
+# ---------------------------------------------------------------------------------------------- mend_conjugate
 
 
-def D(x, w1, w2):
-    return F.conv2d(F.conv2d(x, w1), w2, padding=1)
+def conjugate_faulty(multiply, b, iterations):
+    """All places of conjugate gradients on A d = b, from d = 0; multiply(p) = A p."""
+    places, r, p = [torch.zeros_like(b)], b, b
+    before = r @ r
+    for _ in range(iterations):
+        Ap = multiply(p)
+        alpha = (r @ r) / (p @ Ap)
+        places.append(places[-1] + alpha * p)
+        r = r - alpha * Ap
+        beta = (r @ r) / before
+        p = r + beta * p
+    return places
 
 
-def jvp_by_hand_reference(x, w, p):
-    return D(x, p[0], w[1]) + D(x, w[0], p[1])
+def mend_conjugate_reference(multiply, b, iterations):
+    """All places of conjugate gradients on A d = b, from d = 0; multiply(p) = A p."""
+    places, r, p = [torch.zeros_like(b)], b, b
+    for _ in range(iterations):
+        before = r @ r
+        Ap = multiply(p)
+        alpha = (r @ r) / (p @ Ap)
+        places.append(places[-1] + alpha * p)
+        r = r - alpha * Ap
+        beta = (r @ r) / before
+        p = r + beta * p
+    return places
 
 
-def _check_jvp_by_hand(answer):
-    g = torch.Generator().manual_seed(7)
-
-    def normal(*shape):
-        return torch.randn(*shape, generator=g).double()
-
-    x = normal(2, 4, 5, 6)
-    w, p = ([normal(3, 4, 1, 1), normal(1, 3, 3, 3)] for _ in range(2))
-    one, two = D(x, p[0], w[1]), D(x, w[0], p[1])
-    got = answer(x, w, p)
-
+def _check_mend_conjugate(answer):
+    A, b, got, calls = _run_conjugate(answer)
+    expect(len(got) == 5, f"4 iterations visit 5 places, d = 0 included; yours has {len(got)}.")
+    truth = mend_conjugate_reference(lambda p: A @ p, b, 4)
     expect(
-        not same(got, D(x, *p)),
-        "that is D with p in place of w. J p asks how D(x; w) *changes* when w moves along p, and that depends on w.",
+        not _alike(got, conjugate_faulty(lambda p: A @ p, b, 4)),
+        "two steps are right, the third is not, as before. With two unknowns nobody sees that. Compute <p, A p_new> "
+        "for each pair of neighbours: which is the first pair for which it is not zero?",
     )
     expect(
-        not same(got, one) and not same(got, two),
-        "only one of the two layers moves in yours. Both do, and by the product rule their effects add.",
+        not _alike(got, _walk(A, b, 4, lambda new, r, p: new)),
+        "that never goes wrong, but it is steepest descent: you threw the old direction away instead of mending beta.",
     )
     expect(
-        not same(got, one + two + D(x, *p)),
-        "that is D(x; w + p) - D(x; w), the whole difference. J p is its linear part, and p2 * (p1 * x) is of second "
-        "order.",
+        not _alike(got, _walk(A, b, 4, lambda new, r, p: new + p)),
+        "now beta is always 1: what should be the residual before the step is taken after it.",
     )
     expect(
-        not same(got, D(x, *w) + one + two),
-        "you predicted where the scores go, D + J p. J p is the change alone.",
+        _alike(got[:3], truth),
+        "the first two steps were right, and now they are not. Only one thing has to move.",
     )
-    expect(not same(got, one - two), "a product rule with a minus: the two effects add.")
+    expect(_alike(got, truth), "the third place is still not the one of conjugate gradients.")
     expect(
-        not same(got, 2 * (one + two)),
-        "a factor of 2 too much: the residuals are not squared yet.",
-    )
-    expect(
-        same(got, got) and tuple(torch.as_tensor(got).shape) == (2, 1, 5, 6),
-        "the scores have the cells of x, (K, 1, h, w): w2 is 3 x 3 and needs padding=1.",
-    )
-    expect(
-        same(got, one + two, 1e-9),
-        "not J p: w2 * (p1 * x) + p2 * (w1 * x), each a convolution of a convolution.",
-    )
-    there_and_back = torch.as_tensor(answer(x, w, [-3 * q for q in p]))
-    expect(
-        same(there_and_back, -3 * (one + two), 1e-9),
-        "it is not linear in p: a step three times as long, and backwards, must move the scores by minus three times.",
+        len(calls) <= 5,
+        f"right, but with {len(calls)} products for 4 iterations. The program had one in each; nothing more is needed.",
     )
 
 
-jvp_by_hand = Exercise(
-    name="jvp_by_hand",
-    title="How the scores move: J p",
+mend_conjugate = Exercise(
+    name="mend_conjugate",
+    title="Right in two numbers, slow in twelve",
+    kind="bug hunt",
+    task="A student's program goes to the bottom of our valley in two steps, as it should. Its author tested it there "
+    "and was content. With twelve unknowns it should arrive after twelve iterations, and the orange line shows how far "
+    "it is. Find the fault and mend it.",
     difficulty=3,
-    importance=5,
+    importance=4,
     minutes=10,
     hints=(
-        "D is a product of w1 and w2. How does a product change when both factors move a little?",
-        "(w2 + p2) * ((w1 + p1) * x) has four terms. One is D itself, and one holds two small things at once.",
-        "Two terms remain: w2 * (p1 * x) and p2 * (w1 * x). F.conv2d(F.conv2d(x, p[0]), w[1], padding=1) is the first.",
+        "Which iteration is the first whose place is wrong? Compare with your own program, place by place.",
+        "Place 3 is wrong and place 2 is right, so the third direction is wrong, and with it the second beta.",
+        "beta compares two residuals that follow each other. Which two are compared in the second iteration?",
     ),
-    reference=jvp_by_hand_reference,
-    check=_check_jvp_by_hand,
+    reference=mend_conjugate_reference,
+    check=_check_mend_conjugate,
+    faulty=conjugate_faulty,
+)
+
+# ---------------------------------------------------------------------------------------------- colleague
+
+_QUESTION = (
+    "A colleague says: after 200 iterations Adam has a lower loss than Gauss-Newton after 35, so the tracker should "
+    "use Adam. What would you measure before you decide? Say on what, what is held equal, and which outcome would make "
+    "you agree."
+)
+
+colleague = Exercise(
+    name="colleague",
+    title="A lower loss",
+    kind="open question",
+    task=_QUESTION,
+    difficulty=3,
+    importance=5,
+    minutes=15,
+    hints=(
+        "What is the loss measured on, and what is a tracker judged by?",
+        "Each of the two had 200 or 35 iterations, and one of them had a rate. Who paid for that, and when?",
+        "Name the clips, the number that you compare, how you see that a difference is no accident, and your rule.",
+    ),
+    reference="The loss is that of frame 0 and its augmented copies. A tracker is judged by J in later frames, so I "
+    "would measure that, with each optimiser's D and everything else equal: features, samples, loss, start. The clips "
+    "must be ones on which nothing was chosen, and differences are taken clip by clip with an interval. Adam's rate "
+    "must be one number, fixed on other clips, since a tracker cannot try several. I hold time equal and not "
+    "iterations: J after a tenth of a second, half a second, two seconds. I would agree if at the time that we can "
+    "afford Adam's J were higher, with an interval clear of zero. If both have the same J, I would take the one that "
+    "has no rate and is done sooner. If Adam's J falls while its loss falls, it has learned frame 0 by heart.",
+    rubric=(
+        "It judges by masks in later frames, not by the loss on frame 0.",
+        "It holds time equal, or says what an iteration costs.",
+        "Adam's rate is fixed on clips other than those of the comparison.",
+        "Differences are taken clip by clip with an interval, and it says which outcome would change its mind.",
+    ),
+    check=written(25, _QUESTION),
 )
