@@ -134,7 +134,7 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 
 from vosnb.course.classroom import card, check, chosen, estimate, hold, numbers, predict, progress
-from vosnb.methods.refinement import bilinear, conv3, of_one_length, pool
+from vosnb.methods.refinement import bilinear, conv3, pool
 from vosnb.methods.target_model import SampleMemory
 from vosnb.show.diagrams import CARD, DARK, OTHER, TARGET, Canvas
 from vosnb.widgets.sliders import Sliders
@@ -189,7 +189,7 @@ show.scoreboard("frtm")
 
 # %% tags=["plot"]
 canvas = Canvas(820, 330, "One level of R")
-for y, stride, words in ((60, 8, "knows what is where"), (200, 4, "knows where things end")):
+for y, stride, words in ((60, 4, "parts, roughly"), (200, 2, "fine edges")):
     canvas.box(20, y, 150, 70, CARD, OTHER, 6, 2)
     canvas.text(95, y + 30, f"x at stride {stride}", DARK, 15, bold=True)
     canvas.text(95, y + 52, words, DARK, 13)
@@ -206,6 +206,8 @@ for y, stride, words in ((60, 8, "knows what is where"), (200, 4, "knows where t
     canvas.arrow(305, y - 28, 305, y - 2, TARGET, 3)
     canvas.text(318, y - 14, "scores s", TARGET, 14, "start", bold=True)
 canvas.arrow(685, 130, 560, 198)
+canvas.text(440, 24, "from stride 8", size=14, anchor="start")
+canvas.arrow(505, 32, 505, 58)
 canvas.text(640, 178, "enlarged, added", size=14, anchor="start")
 canvas.arrow(730, 235, 800, 235)
 canvas.text(775, 222, "mask", size=14)
@@ -213,7 +215,7 @@ canvas.text(410, 310, "deep to shallow: each level keeps what it was told and ad
 show.Drawing(
     canvas.svg(),
     "Two levels of R, one above the other. In each, a map x and the scores s meet in T, attention chooses channels, "
-    "and the result is z. What the level of stride 8 has found is enlarged and added in the level of stride 4, whose z "
+    "and the result is z. What the level of stride 4 has found is enlarged and added in the level of stride 2, whose z "
     "becomes the mask.",
     canvas.width,
 )
@@ -250,16 +252,17 @@ frame, size = hook.clip.frames[late], hook.clip.size
 maps, x = hook.look(late)
 s = hook.learned[0].scores(x)
 
-at8 = of_one_length(maps[0])  # R sees the deepest map as the matcher does: only directions count
-level = net.refiner.blocks[0]
-T = TargetSegmentationEncoder(at8.shape[1], level.before.mix.in_channels)
+at4 = maps[1]
+level = net.refiner.blocks[1]  # that of stride 4
+T = TargetSegmentationEncoder(at4.shape[1], level.before.mix.in_channels)
 T.load_state_dict(level.encoder.state_dict())
-with_scores, _ = T(at8, s)
-without, _ = T(at8, 0 * s)
-print(f"{at8.shape[1]} channels -> {with_scores.shape[1]}, on {s.shape[2]} x {s.shape[3]} cells")
+s4 = bilinear(s, at4.shape[-2:])
+with_scores, _ = T(at4, s4)
+without, _ = T(at4, 0 * s4)
+print(f"{at4.shape[1]} channels and the score -> {with_scores.shape[1]}, at {s4.shape[2]} x {s4.shape[3]} places")
 
 # %% tags=["plot"]
-on_object = F.avg_pool2d(torch.from_numpy(hook.clip.masks[late] == 1)[None, None].float().to(dev), 8)
+on_object = F.avg_pool2d(torch.from_numpy(hook.clip.masks[late] == 1)[None, None].float().to(dev), 4)
 inside, outside = on_object > 0.5, on_object == 0
 gained = [z[:, inside[0, 0]].mean(1) for z in (with_scores[0], without[0])]
 channel = int(
@@ -300,17 +303,21 @@ class ChannelAttention(nn.Module):
 
 
 # %% [markdown]
-# Around both stand residual blocks, and that is a level: `after(attention(before(T(x, s)), below))`. We run the two
-# levels, and set R's answer beside the mask that is read off D's scores. On photographs our R says what to *change*
-# about that mask, and before training its last weights are zero: it begins as changing nothing.
+# Around both stand residual blocks, and that is a level: `after(attention(before(T(x, s)), below))`. We run the levels,
+# and set R's answer beside the mask that is read off D's scores. Ours differ from S1's in two ways. The deepest level
+# gets the scores alone: from the features at stride 8 R learned what our few hundred training clips show, and spoiled
+# real video. And our R says what to *change* about that mask, and before training its last weights are zero: it begins
+# as changing nothing.
 
 # %%
-z8 = net.refiner.blocks[0](at8, s, None)  # the deepest level has nothing below
-z4 = net.refiner.blocks[1](maps[1], s, z8)
+R = net.refiner
+z8 = R.blocks[0](torch.zeros_like(s), s, None)  # the deepest level: scores alone, and nothing below
+z4 = R.blocks[1](maps[1], s, z8)
+z2 = R.finest(maps[2], s, R.halve(z4))  # half the channels, on four times as many places
 logits = net(maps, s, size)
-plain = net.refiner.scale * bilinear(s, size) + net.refiner.offset
+plain = R.scale * bilinear(s, size) + R.offset
 change = (logits - plain)[0, 0].cpu()
-print(f"z at stride 8: {tuple(z8.shape)}, at stride 4: {tuple(z4.shape)}; logits {tuple(logits.shape)}")
+print(f"z at stride 8: {tuple(z8.shape)}, at 4: {tuple(z4.shape)}, at 2: {tuple(z2.shape)}")
 
 # %% tags=["plot"]
 truth = hook.clip.masks[late] == 1
@@ -336,10 +343,10 @@ show.Photo(
 
 # %% [markdown]
 # In this frame J goes from {{J_late_coarse:.2f}} to {{J_late_refined:.2f}}. Blue is where R adds to the object, orange
-# where it takes away, mostly from the ground. R has {{R_numbers:,}} numbers, and learned them on creatures alone: D was
-# learned on one frame of a clip and scored another one, R drew, and only R got a gradient. Since D does not depend on
-# R, each D is learned *once*, before training, and kept. It is important that R trains on D's scores, and not on
-# perfect ones: it has to know what D's mistakes look like.
+# where it takes away. R has {{R_numbers:,}} numbers, and learned them on creatures alone: D was learned on one frame of
+# a clip and scored another one, R drew, and only R got a gradient. Since D does not depend on R, each D is learned
+# *once*, before training, and kept. It is important that R trains on D's scores, and not on perfect ones: it has to
+# know what D's mistakes look like.
 #
 # ## What does R believe?
 # R is told two things, scores and features. Which does it trust for what? Scores are a map like any other, so we make
@@ -499,14 +506,13 @@ show.figure(
 # %% [markdown]
 # Read it from top to bottom ({{asked_clips}} clips, one late frame each, so look at large differences only).
 #
-# - **It needs both.** Perfect scores give {{perfect_read:.2f}} if a mask is read off them and {{perfect_R:.2f}} after
-#   R. With the features of *another clip's* frame the same scores give {{control_R:.2f}}: R does not copy what it is
-#   told.
+# - **Another frame's features.** Perfect scores give {{perfect_read:.2f}} if a mask is read off them, {{perfect_R:.2f}}
+#   after R, and {{control_R:.2f}} if R sees *another clip's* frame. The difference of the last two is what R takes from
+#   the frame.
 # - **Wrong on the object.** A hole in the scores goes from {{hole_read:.2f}} to {{hole_R:.2f}}, a shift of two cells
 #   from {{shift_read:.2f}} to {{shift_R:.2f}}. What R does not mend, D has to get right.
-# - **Wrong object.** Of a square of empty ground R draws {{square_share:.0%}}: scores alone do not convince it, where
-#   the frame shows nothing that could be an object. But of a stranger's scores it makes a *neat* mask of the stranger,
-#   J {{stranger_R:.2f}}. What is an object it sees; *which* one is meant it is told.
+# - **Wrong object.** Of a square of empty ground R draws {{square_share:.0%}}. Of a stranger's scores it makes a *neat*
+#   mask of the stranger, J {{stranger_R:.2f}}: which object is meant, R can only be told.
 #
 # How strong must a wrong score be? Below, D's own scores fade into a wrong map.
 
@@ -926,7 +932,8 @@ show.forest(
 # ## What we now know
 # - D says *which*, to a cell. R, which never saw the object, says *where it ends*, and learned that on other clips.
 # - S1-E5 is one level of a U: scores mark features, attention picks channels, what the deeper level knows is added.
-# - R believes what scores and features agree on. Empty ground it does not draw; a stranger it does, neatly.
+# - R takes from the frame where things end, and from the scores which thing is meant. Of a stranger's scores it draws
+#   the stranger, neatly.
 # - After 20 frames {{left_ours:.1%}} of what D learns from is known to be true. On {{study_clips}} toys clips own masks
 #   change J by {{own_gain:+.3f}}, true masks by {{told_gain:+.3f}}.
 # - A wrong label makes more of its kind, and from the inside nothing tells.
@@ -1042,7 +1049,6 @@ usual = (DATASET, SPLIT, BUDGET) == ("toys", "test-large", 1.0) and MAX_CLIPS >=
 lives_by_hand = [share_of(n, tracker.settings.rate) for n in range(41)]
 hold("the exercise is the package's memory", np.allclose(lives_by_hand, life(tracker.settings.rate, 0.0)))
 if usual:
-    hold("R does not copy perfect scores on another frame", believed[CONTROL][1] < believed[CONTROL][0] - 0.2)
-    hold("R hardly draws a square of ground", believed["a square of ground"][2], high=0.3)
+    hold("R takes something from the frame", believed["perfect"][1] > believed[CONTROL][1])
     hold("R draws a stranger", believed["a stranger"][1], low=0.6)
     hold("true masks teach better than own ones", told > own)
