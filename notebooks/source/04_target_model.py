@@ -116,8 +116,7 @@ guess_real = predict(
 # ## The scoreboard
 
 # %% tags=["plot"]
-board = show.scoreboard("target model")
-board
+(board := show.scoreboard("target model"))
 
 # %% [markdown]
 # The new row is below `matching` everywhere: most on creatures, {{board_creatures:.2f}} to
@@ -457,8 +456,9 @@ J["your tracker"] = np.array([follow(one) for one in bench])
 print(f"your tracker: J {J['your tracker'].mean():.2f}")
 
 # %% [markdown]
-# (The last number differs a little from the one before, though it is the same idea: labels are averaged to cells in
-# another way. A difference of this size comes from a detail, so do not read much into it elsewhere.)
+# (In its third digit it differs from the number before, {{J_yours:.3f}} beside {{J_weighted:.3f}}, though it is the
+# same idea: labels are averaged to cells in another way. A difference of this size comes from a detail, so do not read
+# much into it elsewhere.)
 #
 # ## Two layers (S1-E1)
 # A linear tracker that sees one cell at a time has J {{J_yours:.2f}}. S1's **target model** D looks at a cell and its
@@ -676,8 +676,8 @@ guess_samples.reveal(
 
 
 # %% [markdown]
-# D gains {{D_gains:+.3f}}, on {{D_won}} of {{clips}} clips. Your tracker changes by {{linear_gains:+.3f}}
-# with the same samples. We think: a kangaroo of half the size has other features, and one direction that must serve all
+# D gains {{D_gains:+.3f}}, and {{D_won}} of {{clips}} clips gain. Your tracker changes by {{linear_gains:+.3f}} with
+# the same samples. We think: a kangaroo of half the size has other features, and one direction that must serve all
 # sizes serves none of them well. D has a direction for each of nine neighbouring cells, and may be able to afford it.
 # From here on D has five samples.
 #
@@ -742,10 +742,10 @@ show.forest(
 # The wrong mask takes D from {{J_D:.2f}} to {{J_wrong:.2f}}. (In lesson 03 a wrong mask in the loss hardly mattered;
 # here it is everything.) Colour alone leaves {{J_colour:.2f}}: the backbone's features, in place of mean colours, are
 # worth {{colour_costs:.2f}}. (How much of that is due to the photographs, and how much to seeing more than one cell's
-# colour, this control cannot say.) Features as they come cost D {{white_D:.2f}}, far less than they cost the two means,
-# since D can weigh loud directions itself. And the last row: with all pixels alike D has {{J_alike:.2f}}, with an
-# interval of [{{alike_low:+.3f}}, {{alike_high:+.3f}}] around no difference. On objects of this size the weights do not
-# show.
+# colour, this control cannot say.) Features as they come cost D {{white_D:.2f}}, with zero just inside the interval:
+# far less than they cost the two means, since D can weigh loud directions itself. And the last row: with all pixels
+# alike D has {{J_alike:.2f}}, with an interval of [{{alike_low:+.3f}}, {{alike_high:+.3f}}] around no difference. On
+# objects of this size the weights do not show.
 #
 # ## Measure: three worlds
 # All frames, object 1; computed beforehand and stored. The first five rows change the backbone: the one trained on
@@ -861,9 +861,9 @@ print(f"the same of all pixels: {all_near:.0%}; of the object's pixels: {object_
 # - Coarse cells cost D {{coarse_costs:.2f}}, wrong scores {{wrong_costs:.2f}}. Of its wrong pixels {{nearby:.0%}} are
 #   near the outline, but so are {{thin:.0%}} of the object's own.
 #
-# Details, each with its measured gain: whitening brings D, too, {{white_D:+.2f}} on these clips; a larger $\lambda$ (30
-# in place of 0.0001) brings `frtm`, the full tracker of lesson 06, {{lambda_gain:+.3f}} on creatures; and the loss on
-# pixels can be computed on cells alone, exactly. All in {{to deeper}}.
+# Details, each with its measured gain: whitening brings D little, {{white_D:+.2f}} on these clips; a larger $\lambda$
+# (30 in place of 0.0001) brings `frtm`, the full tracker of lesson 06, {{lambda_gain:+.3f}} on creatures; and the loss
+# on pixels can be computed on cells alone, exactly. All in {{to deeper}}.
 #
 # **Next: {{to after}}.** How are two layers learned at once, and so quickly? By a method that is older than neural
 # networks.
