@@ -215,12 +215,12 @@ show.scoreboard("target model")
 unknowns = sum(p.numel() for p in start)
 print(f"w1 {tuple(start[0].shape)}, w2 {tuple(start[1].shape)}: {unknowns:,} numbers")
 
-gd_losses = {rate: [] for rate in RATES}
+gd_ways = {rate: [] for rate in RATES}
 for rate in progress(RATES, "rates"):
     for clip in clips:
         _, loss, w = begin(clip)
-        way = ways[rate] if clip is rhinos else descend(loss, w, sgd(rate), sum(PLAN))
-        gd_losses[rate].append(last(way))
+        gd_ways[rate].append(ways[rate] if clip is rhinos else descend(loss, w, sgd(rate), sum(PLAN)))
+gd_losses = {rate: [last(way) for way in found] for rate, found in gd_ways.items()}
 table([{"rate": f"{rate:.0e}"} | {clip.name: f"{L:,.0f}" if np.isfinite(L) else "lost"
                                   for clip, L in zip(clips, losses, strict=True)}
        for rate, losses in gd_losses.items()])  # fmt: skip
@@ -607,7 +607,7 @@ print(f"bowls of {PLAN} iterations: loss {problem.loss_and_gradient(way[-1])[0]:
 
 
 # %% tags=["hold"]
-def fastest(run, times=3):
+def fastest(run, times=7):
     """Seconds of the fastest of a few runs."""
     taken = []
     for _ in range(times):
@@ -645,7 +645,7 @@ def update_by_sums():
 timed = {
     "gradient": fastest(lambda: problem.loss_and_gradient(start)),
     "product": fastest(lambda: problem.curvature(start, way[-1])),
-    "product on pixels": fastest(lambda: on_pixels.curvature(start, way[-1])),
+    "product on pixels": fastest(lambda: on_pixels.curvature(start, way[-1]), 3),
     "update": fastest(lambda: GaussNewton().run(w2_on_pixels, [way[-1][1]], (10,)), 1),
     "update by sums": fastest(update_by_sums),
 }
@@ -693,7 +693,7 @@ def promises(problem, w, plan, solve, units=UNITS):
         multiply, b, step = bowl(problem, w, units)
         loss = problem.loss_and_gradient(w)[0].item()
         places = solve(multiply, b, n)
-        promised.append([loss + rise(multiply, b, d) for d in places])
+        promised.append([loss, *(loss + rise(multiply, b, d) for d in places[1:])])
         true.append(loss)
         w = add(w, step(places[-1]))
     return promised, [*true, problem.loss_and_gradient(w)[0].item()]
@@ -788,7 +788,8 @@ for i, clip in enumerate(progress(clips, "racing")):
     found = learn(loss, w, PLAN, conjugate_gradients)
     race = {"Gauss-Newton": [(w, loss.loss_and_gradient(w)[0].item()) for w in found]}
     rate = min(RATES, key=lambda rate: gd_losses[rate][i])
-    race["gradient descent"] = descend(loss, w, sgd(rate), STEPS)
+    *so_far, (there, _) = gd_ways[rate][i]  # plain descent has no memory: go on from where the table ended
+    race["gradient descent"] = so_far + descend(loss, there, sgd(rate), STEPS - len(so_far))
     adams = [functools.partial(torch.optim.Adam, lr=rate) for rate in (4e-3, 8e-3)]
     better = min(adams, key=lambda adam: descend(loss, w, adam, sum(PLAN))[-1][1])
     race["Adam"] = descend(loss, w, better, STEPS)
@@ -875,7 +876,7 @@ def J_later(clip, w):
     return np.mean(found)
 
 
-AT = [k for k in (0, 1, 2, 3, 5, 8, 15, 25, 35, 60, 90, 120) if k <= STEPS]
+AT = [k for k in (0, 1, 2, 3, 5, 8, 15, 25, 35, 60, 120) if k <= STEPS]
 J = {
     name: np.array(
         [
@@ -1043,7 +1044,6 @@ numbers(
     hundred_true=hundred[1][-1],
     tens=ten[1][-1],
     tens_promised=ten[0][-1][-1],
-    promise_rise=max(np.diff(line).max() for line in hundred[0] + kept["one bowl"][0]),
     equal_units=equal[1][-1],
     race_steps=STEPS,
     adam_15=np.median(counts["Adam"]),
@@ -1066,8 +1066,8 @@ if (DATASET, SPLIT, SEED) == ("toys", "test-large", 0) and BUDGET >= 1 and MAX_C
     hold("Adam ends lower on most clips", adam_lower >= len(clips) / 2)
     hold("Gauss-Newton's masks are ahead after five iterations", lead, low=0.02)
     hold("from 15 iterations on they change little", abs(late), high=0.05)
-    hold("one bowl breaks its promise", kept["one bowl"][1][-1] / kept["one bowl"][0][0][-1], low=1.02)
-    hold("bowls of ten keep theirs", abs(ten[1][-1] / ten[0][-1][-1] - 1), high=0.05)
-hold("no promise rises", max(np.diff(line).max() / line[0] for line in hundred[0] + kept["one bowl"][0]), high=1e-3)
+    hold("one bowl breaks its promise", kept["one bowl"][1][-1] / kept["one bowl"][0][0][-1], low=1.05)
+    hold("bowls of ten keep theirs", abs(ten[1][-1] / ten[0][-1][-1] - 1), high=0.02)
+hold("no promise rises", max(np.diff(line).max() for line in hundred[0] + kept["one bowl"][0]), high=0.1)
 hold("two numbers: the loss rises", after > before)
 hold("two unknowns, two steps", (walks["conjugate gradients, 2 steps"][-1] - bottom).norm().item(), high=1e-9)
