@@ -268,32 +268,26 @@ T.load_state_dict(level.encoder.state_dict())
 s4 = bilinear(s, at4.shape[-2:])
 with_scores, _ = T(at4, s4)
 without, _ = T(at4, 0 * s4)
+changed = (with_scores - without).abs().mean(1)[0] / without.abs().mean()
 print(f"{at4.shape[1]} channels and the score -> {with_scores.shape[1]}, at {s4.shape[2]} x {s4.shape[3]} places")
 
 # %% tags=["plot"]
-on_object = F.avg_pool2d(torch.from_numpy(hook.clip.masks[late] == 1)[None, None].float().to(dev), 4)
-inside, outside = on_object > 0.5, on_object == 0
-on, off, blind = (
-    z[0][:, where[0, 0]].mean(1) for z, where in ((with_scores, inside), (with_scores, outside), (without, inside))
-)
-spread = with_scores[0].flatten(1).std(1)
-alive = spread > spread.median()
-channel = int(torch.where(alive, torch.minimum(on - blind, on - off) / spread, -torch.inf).argmax())
-marked = {"with D's scores": with_scores[0, channel].cpu(), "with scores of 0": without[0, channel].cpu()}
+truth = hook.clip.masks[late] == 1
+on_object = F.avg_pool2d(torch.from_numpy(truth)[None, None].float().to(dev), 4)[0, 0]
+marked_on, marked_off = changed[on_object > 0.5].mean().item(), changed[on_object == 0].mean().item()
 show.heat(
     frame,
-    marked,
-    (hook.clip.masks[late] == 1).astype(np.uint8),
-    top=max(float((with_scores[0, channel] * inside[0, 0]).max()), 1e-3),
-    label="one channel of T's encoding",
-    alt="One channel of the encoding over the frame, twice: bright on the target with D's scores, dark there with "
-    "scores of zero.",
+    {"what the scores change": changed.cpu()},
+    truth.astype(np.uint8),
+    top=max(float(changed.quantile(0.995)), 1e-3),
+    label="change of T's encoding, as a part of its mean size",
+    alt="How much the scores change the encoding in each place of the frame: most on the object, whose outline is drawn.",
 )
 
 # %% [markdown]
-# The features are the same in both pictures. On the object this channel has {{encoded_with:.2f}} with D's scores and
-# {{encoded_without:.2f}} without (beside it {{encoded_beside:.2f}}): what differs between the two pictures comes from
-# the scores, and nothing else tells R which object is meant.
+# The features are the same both times, so what lights up comes from the scores. On the object they change the encoding
+# by {{marked_on:.1%}} of its mean size, elsewhere by {{marked_off:.1%}}. That is how scores *mark* a part of the
+# features. It is a faint mark; at which depth the scores count, we ask as soon as all levels are there.
 #
 # Next, two depths meet. What is seen here holds edges of everything, and the deep level knows better what matters. So
 # the means of both are read by a small network, which answers with one number for each channel: how much of it is
@@ -320,20 +314,29 @@ class ChannelAttention(nn.Module):
 # mask that is read off D's scores. Ours differ from S1's in two ways. The deepest level
 # gets the scores alone: from the features at stride 8 R learned what our few hundred training clips show, and spoiled
 # real video. And our R says what to *change* about that mask, and before training its last weights are zero: it begins
-# as changing nothing.
+# as changing nothing. To learn where the scores count we also give some levels scores of 0.
 
 # %%
 R = net.refiner
-z8 = R.blocks[0](torch.zeros_like(s), s, None)  # the deepest level: scores alone, and nothing below
-z4 = R.blocks[1](maps[1], s, z8)
-z2 = R.finest(maps[2], s, R.halve(z4))  # half the channels, on four times as many places
-logits = net(maps, s, size)
 plain = R.scale * bilinear(s, size) + R.offset
-change = (logits - plain)[0, 0].cpu()
-print(f"z at stride 8: {tuple(z8.shape)}, at 4: {tuple(z4.shape)}, at 2: {tuple(z2.shape)}")
+
+
+def levels(s8, s4, s2):
+    """R's logits for the late frame, where each level may be given scores of its own."""
+    z8 = R.blocks[0](torch.zeros_like(s8), s8, None)  # the deepest level: scores alone, and nothing below
+    z4 = R.blocks[1](maps[1], s4, z8)
+    z2 = R.finest(maps[2], s2, R.halve(z4))  # half the channels, on four times as many places
+    return plain + bilinear(R.logit(F.relu(R.narrow(z2))), size)
+
+
+logits, none = levels(s, s, s), torch.zeros_like(s)
+deaf = {"at stride 8": levels(none, s, s), "at strides 4 and 2": levels(s, none, none)}
+J_deaf = {name: metrics.jaccard(truth, (z[0, 0] > 0).cpu().numpy()) for name, z in deaf.items()}
+for name, J in J_deaf.items():
+    print(f"scores of 0 {name:18}  J {J:.2f}")
 
 # %% tags=["plot"]
-truth = hook.clip.masks[late] == 1
+change = (logits - plain)[0, 0].cpu()
 read, drawn = (plain[0, 0] > 0).cpu().numpy(), (logits[0, 0] > 0).cpu().numpy()
 top = max(float(change.abs().quantile(0.99)), 1e-3)
 tone = show.contour_colors([frame], [truth.astype(np.uint8)])  # one colour in both panels
@@ -357,7 +360,9 @@ show.Photo(
 # %% [markdown]
 # In this frame J goes from {{J_late_coarse:.2f}} to {{J_late_refined:.2f}}. Blue is where R adds to the object, orange
 # where it takes away. Orange far from the object changes no pixel of the mask, R is only surer there; look at the
-# outline. R has {{R_numbers:,}} numbers, and learned them on creatures alone: D was learned on one frame of
+# outline. With scores of 0 in the deepest level J is {{J_deaf_deep:.2f}}, with scores of 0 in both others
+# {{J_deaf_fine:.2f}}: so *which* object is meant R learns from the deepest level, and the other two, which see the
+# frame, say where things end. R has {{R_numbers:,}} numbers, and learned them on creatures alone: D was learned on one frame of
 # a clip and scored another one, R drew, and only R got a gradient. Since D does not depend on R, each D is learned
 # *once*, before training, and kept. It is important that R trains on D's scores, and not on perfect ones: it has to
 # know what D's mistakes look like.
@@ -746,8 +751,8 @@ show.forest(
 )
 
 # %% [markdown]
-# Own masks change J by {{own_gain:+.3f}} [{{own_low:+.3f}}, {{own_high:+.3f}}], true masks by {{told_gain:+.3f}}
-# [{{told_low:+.3f}}, {{told_high:+.3f}}]. The distance between the two is the price of learning from oneself. The other
+# Own masks change J by {{own_gain:+.3f}} [{{own_low:+.3f}}, {{own_high:+.3f}}] and raise it in {{own_won}} clips; true
+# masks change it by {{told_gain:+.3f}} [{{told_low:+.3f}}, {{told_high:+.3f}}]. The distance between the two is the price of learning from oneself. The other
 # rows are attempts at a cure, one change each. The first two leave more weight to frame 0, whose mask is known: a
 # quarter for frame 0 has {{least_gain:+.3f}}, a rate of 0.05 {{rate_gain:+.3f}}. An update every eighth frame (the
 # paper's $t_s$) lets D learn less often, {{rare_gain:+.3f}}. To remember only answers of which R is sure, 0.9 on
@@ -826,10 +831,10 @@ show.figure(
 # the truth: same clip, same memory, same weights, other labels. So the difference of the last two comes from wrong
 # labels. The difference of the first and the last has other causes.
 #
-# Was R sure of its wrong masks? {{sure_answers:.0f}} of {{all_answers:.0f}} answers passed the test of 0.9, among them
-# {{sure_bad:.0f}} of the {{all_bad:.0f}} with J below 0.7. On the right, {{worse_weight:.0%}} of the weight of what was
-# remembered lies on the worse half of the labels. What is new counts most, so it matters *when* mistakes are made: see
-# which bars are hatched.
+# Was R sure of its worse masks, too? {{sure_answers:.0f}} of {{all_answers:.0f}} answers passed the test of 0.9, and the
+# worst of those had J {{worst_sure:.2f}}. On the right, {{worse_weight:.0%}} of the weight of what was remembered lies
+# on the worse half of the labels. What is new counts most, so it matters *when* mistakes are made: see which bars are
+# hatched.
 #
 # *Did* the badly labelled samples spoil D? In closed form we can ask: take samples out of the memory, solve again, and
 # look at the last frames. As a control we take out as many of the *best* labelled ones.
@@ -913,8 +918,8 @@ guess_table = predict(
     "The base net was trained for its task, on creatures; D has seen one frame. D takes its place. What happens to J?",
     {
         "gain": "It rises in all three worlds, as in the paper.",
-        "abroad": "It rises on toys and real video, and falls on creatures.",
-        "loss": "It falls everywhere: training beats one frame.",
+        "abroad": "It falls on creatures, where the base net was trained, and rises on toys and real video.",
+        "loss": "It falls on toys or real video, too: training beats one frame.",
     },
     seed=1,
 )
@@ -934,7 +939,7 @@ PREFIX = "S1, " if measured else "S1 on creatures' backbone, "
 table_1 = {(step, name): found[(*where, PREFIX + step)] for step in STEPS for name, where in LISTS.items()}
 rises = {name: table_1["base net to D alone", name]["gain"] > 0 for name in LISTS}
 guess_table.reveal(
-    "gain" if all(rises.values()) else "abroad" if not rises["creatures"] and sum(rises.values()) > 1 else "loss",
+    "gain" if all(rises.values()) else "abroad" if sum(rises.values()) == 3 and not rises["creatures"] else "loss",
     "On creatures the base net is at home.",
 )
 if measured:
@@ -960,8 +965,9 @@ show.forest(
 # creatures, where the base net was trained. **Updates** change it by {{U_real:+.3f}} [{{U_real_low:+.3f}},
 # {{U_real_high:+.3f}}] on real video (the paper: {{U_paper:+.3f}}; where an interval holds 0, it may be nothing),
 # {{U_easy:+.3f}} on easy toys and {{U_twins:+.3f}} [{{U_twins_low:+.3f}}, {{U_twins_high:+.3f}}] on twins. Compare that
-# with the {{study_clips}} toys clips above, where own masks changed J by {{own_gain:+.3f}}: those were other clips, of
-# all kinds. Whether updates pay depends on the clips, and so we count wins and losses clip by clip.
+# with the {{study_clips}} toys clips above, where own masks changed J by {{own_gain:+.3f}}: those were clips of all
+# kinds, and on the {{own_twins_clips}} twins among them it was {{own_twins:+.3f}}. Whether updates pay depends on the
+# clips, and so we count wins and losses clip by clip.
 #
 # The paper also asks how much is lost on *unseen* categories, which training never showed: S1 has J 71.6 on seen ones
 # and 65.0 on unseen ones, its rival S2S, which fine-tunes a whole network, 71.0 and 55.5. Among our creatures D and R
@@ -970,7 +976,8 @@ show.forest(
 #
 # ## What we now know
 # - D says *which*, to a cell. R, which never saw the object, says *where it ends*, and learned that on other clips.
-# - S1-E5 is one level of a U: scores mark features, attention picks channels, what the deeper level knows is added.
+# - S1-E5 is one level of a U: scores mark features, attention picks channels, what the deeper level knows is added. In
+#   our R the deepest level alone has to say which object is meant.
 # - R takes from the frame where things end, and from the scores which thing is meant. Of a stranger's scores it draws
 #   the stranger.
 # - After 20 frames {{left_ours:.1%}} of what D learns from is known to be true. On {{study_clips}} toys clips own masks
@@ -1009,7 +1016,7 @@ J_opening = {name: np.nanmean(J_of(hook.clip, found)) for name, found in opening
 J_by_way = {name: np.nanmean(J) for name, J in J_drift.items()}
 answered = [p[1][p[1] > 0.5] for p in drifting["own masks"]]
 sure = np.array([len(p) > 0 and p.mean().item() >= 0.9 for p in answered])  # the test of the study
-bad = J_drift["own masks"] < 0.7
+twins_tried = [by_updates[name] for name, row in tried.items() if row["difficulty"] == "twins"]
 R_real, D_real, U_real = (
     table_1[step, "real video"] for step in ("D alone to D and R", "base net to D alone", "updated")
 )
@@ -1025,9 +1032,10 @@ numbers(
     board_matching_real=rows["matching"]["real video"]["J"],
     board_matching_twins=rows["matching"]["toys, twins"]["J"],
     J_perfect_read=believed["perfect"][0],
-    encoded_with=on[channel],
-    encoded_without=blind[channel],
-    encoded_beside=off[channel],
+    marked_on=marked_on,
+    marked_off=marked_off,
+    J_deaf_deep=J_deaf["at stride 8"],
+    J_deaf_fine=J_deaf["at strides 4 and 2"],
     J_late_coarse=metrics.jaccard(truth, read),
     J_late_refined=metrics.jaccard(truth, drawn),
     R_numbers=sum(p.numel() for p in net.refiner.parameters()),
@@ -1052,6 +1060,9 @@ numbers(
     own_gain=own,
     own_low=ways["own masks"]["low"],
     own_high=ways["own masks"]["high"],
+    own_won=ways["own masks"]["won"],
+    own_twins=np.mean(twins_tried),
+    own_twins_clips=len(twins_tried),
     told_gain=told,
     least_gain=ways["frame 0 keeps a quarter"]["gain"],
     rate_gain=ways["rate 0.05"]["gain"],
@@ -1065,8 +1076,7 @@ numbers(
     drift_told=J_by_way["the truth"],
     sure_answers=sure.sum(),
     all_answers=len(sure),
-    sure_bad=(sure & bad).sum(),
-    all_bad=bad.sum(),
+    worst_sure=np.nanmin(np.where(sure, J_drift["own masks"], 1.0)),
     worse_weight=gammas[truths < np.median(truths)].sum() / gammas.sum(),
     out_none=taken_out["nothing"],
     out_worst=taken_out["the worst labelled third"],
@@ -1108,7 +1118,10 @@ if usual:
     hold("R mends D's masks in the first clip", J_opening["D and R"] > J_opening["D alone"])
     hold("updates help in the first clip", by_updates[clips[0].name], low=0.005)
     hold("they do worse in the last one than on average", by_updates[clips[-1].name] < own)
-    hold("the scores light up the channel", on[channel] > blind[channel] + 0.1 and on[channel] > off[channel] + 0.1)
+    hold("the scores mark the object", marked_on > 1.5 * marked_off)
+    hold("our levels are the network's", (logits - net(maps, s, size)).abs().max(), high=1e-3)
+    hold("without scores the deepest level does not know the object", J_deaf["at stride 8"], high=0.3)
+    hold("the others do without", J_deaf["at strides 4 and 2"], low=metrics.jaccard(truth, drawn) - 0.03)
     hold("R takes something from the frame", believed["perfect"][1] > believed[CONTROL][1] + 0.02)
     hold("R mends D's own scores", believed["D's own"][1] > believed["D's own"][0])
     hold("R has little to mend in perfect scores", abs(believed["perfect"][1] - believed["perfect"][0]), high=0.08)
