@@ -12,8 +12,8 @@
 # # A direction that means this object
 #
 # On the left is a film, on the right what a model says of each of its frames: the brighter a cell, the surer it is that
-# the rabbit is there. The model was learned in about a second, on frame 0 and its mask, and it never changes after.
-# **Watch the rabbit rise.** Which part of it stays bright, which goes dark, and why that one?
+# the rabbit is there. The model was learned in a second or two, on frame 0 and its mask, and in this film it never
+# changes after. **Watch the rabbit rise.** Which part of it stays bright, which goes dark, and why that one?
 #
 # <small>To read: {{read}}. To solve the four exercises: about 70 minutes. To run: {{run}}. The numbers in the text are
 # those of the run that is shipped; with other parameters yours will differ.</small>
@@ -54,25 +54,27 @@ def beside_its_scores(t):
 
 
 show.Film(
-    [beside_its_scores(t) for t in range(len(rabbit))],
-    "A moving clip, twice. Left, a large grey rabbit rises from its burrow and stretches. Right, the scores: they stay "
-    "bright on its head, arms, flanks and legs, and fade on its belly, which frame 0 does not show.",
-    fps=rabbit.info["fps"],
-    still=20,
+    [beside_its_scores(t) for t in range(0, len(rabbit), 2)],
+    "A moving clip, twice. Left, a large grey rabbit rises from its burrow and stretches. Right, the scores: most of "
+    "it stays bright, face, arms, flanks and legs; a part of its belly, which frame 0 does not show, goes dark.",
+    fps=rabbit.info["fps"] / 2,
+    still=10,
 )
 
 # %% [markdown]
-# Head, arms, flanks and legs stay bright, though the rabbit is twice as tall as in frame 0. The *belly* goes dark.
-# Look at frame 0: the rabbit bends over, and its belly is not to be seen. Nobody has told the model about it.
+# Most of it stays bright, face, arms, flanks and legs, though the rabbit is twice as tall as in frame 0. A part of the
+# *belly* goes dark. (D, in the picture, is the name of the model.) Look at frame 0: the rabbit bends over, and its
+# belly is not to be seen. Nobody has told the model about it.
 #
 # Lessons 01 to 03 asked of each cell: *which stored cell looks like this one?* This lesson asks something else: **which
 # direction in feature space tells this object from everything else in this clip?** Such a direction can be learned from
-# one frame, in {{start_seconds:.1f ± 3}} s of one core, with no training before; only the backbone was trained, on
-# photographs.
+# one frame, in {{start_seconds:.1f ± 3}} s of one core. Nothing was trained on clips; the backbone that makes the
+# features was trained before, on photographs.
 
 # %% tags=["ask"]
 import functools
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -114,18 +116,23 @@ guess_real = predict(
 # ## The scoreboard
 
 # %% tags=["plot"]
-show.scoreboard("target model")
+(board := show.scoreboard("target model"))
 
 # %% [markdown]
-# The new row loses to `matching`: {{board_real:.2f}} to {{board_real_matching:.2f}} on real video, {{board_twins:.2f}}
-# to {{board_twins_matching:.2f}} on toy twins. It beats `nearest` on twins by far, with no decoder and no training on
-# clips. (It relearns its second layer every two frames, which lesson 06 explains.) It is worth learning because it is
-# the front half of a tracker whose other half, a network that draws outlines, comes in lesson 06. Here we build it,
-# from a dot product up, and find out what it lacks.
+# The new row is below `matching` everywhere: most on creatures, {{board_creatures:.2f}} to
+# {{board_creatures_matching:.2f}}; a little on real video ({{board_real:.2f}} to {{board_real_matching:.2f}}) and on
+# toy twins ({{board_twins:.2f}} to {{board_twins_matching:.2f}}), where the intervals overlap. It is
+# {{board_speed:.1f}} times as fast. It beats `nearest` on twins by far, with no decoder and no training on clips. (This
+# row learns on from later frames, which lesson 06 explains. Your guess above is about the model that stays as frame 0
+# left it.) It is worth learning because it is the front half of a tracker whose other half, a network that draws
+# outlines, comes in lesson 06. Here we build it, from a dot product up, and find out what it lacks.
 #
 # ## What it is given
 # The backbone's maps of a frame, averaged to cells of 8 x 8 pixels: each cell has {{channels}} features. Our clips are
-# the first {{clips}} of the toys, one of each difficulty. They are strangers: no network here ever saw a toy.
+# the first {{clips}} of the toys, one of each difficulty. They are strangers: no network here ever saw a toy. In the
+# code below, `x` holds the features of frame 0 and of a late frame of the kangaroo clip, `y` the share of each cell of
+# frame 0 that is object, and `bench` the {{clips}} clips; `features(one)` whitens those of one clip (more on that
+# soon).
 
 
 # %% tags=["setup"]
@@ -150,7 +157,7 @@ x = UntrainedTargetNet.together(maps)
 C = x.shape[1]
 y = F.adaptive_avg_pool2d(torch.from_numpy(clip.masks[0] == 1)[None, None].float(), x.shape[-2:]).to(x)
 print(f"{x.shape[-2]} x {x.shape[-1]} cells of {C} features; {int((y > 0.5).sum())} of them are mostly object")
-TIMES = slice(3, None, 3)
+TIMES = slice(3, None, 5)
 
 
 def prepare(clip):
@@ -160,14 +167,16 @@ def prepare(clip):
     size = [8 * n for n in first[0].shape[-2:]]
     labels = resize(torch.from_numpy(masks)[:, None].float().to(dev), size)
     truth = np.stack([clip.masks[t] == 1 for t in range(len(clip))[TIMES]])
-    return SimpleNamespace(clip=clip, images=images, first=first, later=later, labels=labels, truth=truth)
+    return SimpleNamespace(clip=clip, images=images, first=first, later=later, labels=labels, truth=truth, white={})
 
 
 def features(one, n=1):
     """Whitened by n samples of frame 0: these samples, and the later frames."""
-    net = UntrainedTargetNet()
-    net.begin([each[:n] for each in one.first])
-    return net.features([each[:n] for each in one.first]), net.features(one.later)
+    if n not in one.white:
+        net, first = UntrainedTargetNet(), [each[:n] for each in one.first]
+        net.begin(first)
+        one.white[n] = net.features(first), net.features(one.later)
+    return one.white[n]
 
 
 bench = [prepare(c) for c in progress(loaded[: max(2, round(MAX_CLIPS * min(1, BUDGET)))], "clips")]
@@ -218,12 +227,12 @@ show.heat(
     [clip.masks[0], clip.masks[late]],
     label="score",
     alt="Frame 0 and a late frame of four kangaroos under their scores: the target is bright, and so are the other "
-    "kangaroos and large parts of the ground.",
+    "kangaroos and a few other things, such as the basket.",
 )
 
 # %% [markdown]
-# All four kangaroos are bright: this direction means *kangaroo*, and not this one. What went wrong? The
-# features come from many layers, and some are *loud*: the loudest direction in feature space varies
+# All four kangaroos are bright, and so is the basket: this direction does not tell this kangaroo from the others. What
+# went wrong? The features come from many layers, and some are *loud*: the loudest direction in feature space varies
 # {{loudness:,.0f ± 2000}} times as much as the median one. A dot product listens to whoever is loudest. **Whitening**
 # gives all directions the same variance, and none goes along with another: `UntrainedTargetNet` measures mean and
 # covariance of frame 0 (`begin`) and whitens by them (`features`); {{to deeper}} has the details. Then we subtract the
@@ -266,8 +275,8 @@ show.heat(
 )
 
 # %% [markdown]
-# From {{J_raw:.2f}} to {{J_white:.2f}}, and the other kangaroos are nearly dark. The direction that tells *this*
-# kangaroo from its twins is a quiet one, and whitening lets it speak.
+# From {{J_raw:.2f}} to {{J_white:.2f}}, and the other kangaroos are nearly dark. What tells *this* kangaroo from its
+# twins seems to lie in quiet directions, and whitening lets them be heard.
 #
 # ## The best direction
 # We guessed a direction. Now we ask for the best: labels $y_i$ (the share of cell $i$ that is object) on the left,
@@ -306,28 +315,35 @@ guess_best = predict(
 
 # %% tags=["plot", "nbval-check-output"]
 def by_squares(one, weigh=None):
-    """J of later frames, and the mean score of frame 0's object, by least squares; weigh(y) gives v."""
+    """By least squares: J of later frames, mean score of frame 0's object, J with a line half-way; weigh(y) gives v."""
     first, later = features(one)
     cells = F.avg_pool2d(one.labels[:1], 8)
     v = torch.ones_like(cells) if weigh is None else weigh(cells)
     w = least_squares(rows(first), cells.flatten(), v.flatten())
-    return judge(one, score(later, w)), (score(first, w) * cells).sum().item() / cells.sum().item()
+    s, found = score(first, w), score(later, w)
+    on, off = ((s * part).sum().item() / part.sum().item() for part in (cells, 1 - cells))
+    return judge(one, found), on, judge(one, found + 0.5 - (on + off) / 2)
 
 
 squares = np.array([by_squares(one) for one in bench])
 J["least squares"] = squares[:, 0]
 lost = (J["least squares"] - J["two means, whitened"]).mean()
 guess_best.reveal(
-    "better" if lost > 0.01 else "worse" if lost < -0.01 else "same", "The direction is the same, the scores are not."
+    "better" if lost > 0.01 else "worse" if lost < -0.01 else "same",
+    "The direction is nearly the same; the scores are smaller.",
 )
 print(f"mean score on frame 0's object {squares[:, 1].mean():.2f}; mean J of later frames {squares[:, 0].mean():.2f}")
+print(f"the same w, with its line half-way between its two mean scores: mean J {squares[:, 2].mean():.2f}")
 
 # %% [markdown]
-# The two directions have a cosine of {{cosine:.2f}}. (On perfectly whitened features, without $\lambda$, they would be
-# one: Fisher's discriminant. And your `w` was perfectly good.) Yet J falls to {{J_squares:.2f}}. The scores are the
-# reason: the object of frame 0 should have 1, and has {{on_plain:.2f}} on average. The object covers {{share:.0%}} of
-# the cells. To raise its scores is to raise those of many cells of ground a little, too, and **they outvote it**. The
-# difference of means has its line half-way, however small the object.
+# On the kangaroo clip the two directions have a cosine of {{cosine:.2f}}. (On perfectly whitened features, without
+# $\lambda$, they would be one and the same, known as Fisher's discriminant. So there is nothing wrong with the `w` of
+# your warm-up.) Yet J falls to {{J_squares:.2f}}. The size of the scores is one reason: the object of frame 0 should
+# have 1, and has {{on_plain:.2f}} on average, while the line stays at one half. We can test that. Give the same `w` a
+# line half-way between its own two mean scores, and J is {{J_halfway:.2f}}: {{halfway_share:.0% ± 10}} of what was lost
+# comes back. The rest is due to the direction, which is nearly, but not quite, the same. Why are the scores small? The
+# object covers {{share:.0%}} of the cells. To raise its scores is to raise those of many cells of ground a little, too,
+# and **they outvote it**. The difference of means has its line half-way, however small the object.
 #
 # ## Pixel weights (S1-E4)
 # S1 gives the object a louder voice. Let $\hat\kappa$ be its share of the pixels, and $\kappa$ the share that it should
@@ -383,7 +399,8 @@ print(f"mean score on frame 0's object {weighted[:, 1].mean():.2f}; mean J of la
 # %% [markdown]
 # The object's mean score rises from {{on_plain:.2f}} to {{on_weighted:.2f}}, and {{weights_won}} of {{clips}} clips
 # gain. The mean J rises from {{J_squares:.2f}} to {{J_weighted:.2f}} only, since one clip alone loses
-# {{weights_worst:.2f}}. So weights bring back a part of what the two means have.
+# {{weights_worst:.2f}} (the interval of the gain is [{{weights_low:+.3f}}, {{weights_high:+.3f}}]). So weights raise
+# the scores of the object for sure; what they do for J is small here, and nine clips cannot settle it.
 #
 # ## A tracker of your own
 # You have all parts of a tracker that learns: samples of frame 0, whitening, weights, least squares. (`samples` counts
@@ -439,8 +456,9 @@ J["your tracker"] = np.array([follow(one) for one in bench])
 print(f"your tracker: J {J['your tracker'].mean():.2f}")
 
 # %% [markdown]
-# (The last number differs a little from the one before, though it is the same idea: labels are averaged to cells in
-# another way. So much is chance.)
+# (In its third digit it differs from the number before, {{J_yours:.3f}} beside {{J_weighted:.3f}}, though it is the
+# same idea: labels are averaged to cells in another way. A difference of this size comes from a detail, so do not read
+# much into it elsewhere.)
 #
 # ## Two layers (S1-E1)
 # A linear tracker that sees one cell at a time has J {{J_yours:.2f}}. S1's **target model** D looks at a cell and its
@@ -507,8 +525,9 @@ def target_residuals(w, x, labels, v, gamma, lambdas) -> list[torch.Tensor]:
 
 
 # %% [markdown]
-# Two unknowns are multiplied now, so no single system gives both. `TargetModel.start` takes a few dozen clever steps;
-# {{to after}} opens that box. Here we close it and change what goes in.
+# Two unknowns are multiplied now, so no single linear system gives both. (One system could give the product of the two
+# layers, but we want them apart: lesson 06 will keep the first and relearn the second.) `TargetModel.start` takes a few
+# dozen clever steps; {{to after}} opens that box. Here we close it and change what goes in.
 #
 # ## Break it: a small object
 # The kangaroo again, shrunk by `at_scale`, on the same ground. D is learned on that picture and looks at *the same*
@@ -518,7 +537,7 @@ def target_residuals(w, x, labels, v, gamma, lambdas) -> list[torch.Tensor]:
 # %%
 def learn(x, labels, v=None):
     """D learned on samples x (K, C, h, w), labels (K, 1, H, W); v by default the weights of S1-E4."""
-    D = TargetModel(tracker.settings)
+    D = TargetModel(replace(tracker.settings, iterations=(5, 10, 10)))  # of four rounds of steps three, to save time
     D.start(x, labels, v)
     return D
 
@@ -535,9 +554,14 @@ def at_scale(frame, mask, scale):
 
 # %% tags=["ask"]
 guess_small = predict(
-    "The kangaroo has a third of its width and height, and all pixels weigh alike. What is its mean score?",
-    {"one": "Above 0.8: D was told 1, for every pixel of it.", "half": "Between 0.3 and 0.8.", "none": "Below 0.3."},
-    seed=1,
+    "The kangaroo has a third of its width and height, and all pixels weigh alike. What happens to its mean score, on "
+    "the very picture that D learned?",
+    {
+        "lower": "It is lower by more than 0.1: a small object is outvoted.",
+        "same": "It stays within 0.1: D was told 1 for every pixel of it.",
+        "higher": "It is higher by more than 0.1: a small object is easier to learn.",
+    },
+    seed=3,
 )
 
 
@@ -577,8 +601,13 @@ def breaking(at):
 
 
 at_size = learning_at(clip, learn, at_scale, look, weigh)
-found = at_size(0.35, 0)[3]
-guess_small.reveal("one" if found > 0.8 else "half" if found > 0.3 else "none", "Learned and seen on the same picture.")
+change = at_size(0.35, 0)[3] - at_size(1.0, 0)[3]
+guess_small.reveal("lower" if change < -0.1 else "higher" if change > 0.1 else "same", f"By {change:+.2f}.")
+quoted = []
+for size, kappa in [(1.0, 0), (0.35, 0), (0.2, 0), (0.35, 0.1), (0.35, 0.6)]:
+    mean, found = at_size(size, kappa)[3:5]
+    quoted.append({"size": str(size), "kappa": str(kappa or "all alike"), "mean score": float(mean), "J": found})
+table(quoted)
 breaking(at_size)
 
 # %% [markdown]
@@ -587,17 +616,18 @@ breaking(at_size)
 # {{tiny_plain:.2f}}: to call it ground costs little. Now set kappa to 0.1. At the size 0.35 the score is
 # {{small_weighted:.2f}}, but J falls from {{small_plain_J:.2f}} to {{small_J:.2f}}, and with 0.6 to
 # {{small_high_J:.2f}}: the blob grows beyond the outline, since now the ground near it costs little. For a mask that is
-# bad. For a first half it is the right way to be wrong: **what is too much can be cut away later; what is not there is
-# gone.**
+# bad. For a first half it may be the better way to be wrong: **what is too much can be cut away later; what is missing
+# is hard to bring back.** (The pale patch is where the kangaroo was cut out and painted over.)
 #
 # ## One frame is little
-# D has {{D_numbers:,}} numbers to choose, and frame 0 has {{cells:,}} cells to choose them by. So it can learn frame 0
-# by heart, and do nonsense later. S1 makes more frames out of frame 0: *"We then apply a random affine warp and blur
-# before pasting the target object back onto the image."* (The tracker on the scoreboard
-# makes ten; here we take five, and 32 hidden channels where it has 64, to save time.)
+# D has {{D_numbers:,}} numbers to choose, and frame 0 has {{cells:,}} cells to choose them by. With so many numbers for
+# so few cells there is a danger: D may fit what is peculiar to frame 0, and do worse on later frames. S1 makes more
+# frames out of frame 0: *"We then apply a random affine warp and blur before pasting the target object back onto the
+# image."* (The tracker on the scoreboard makes ten; here we take five, and 32 hidden channels where it has 64, to save
+# time.)
 
 # %% tags=["plot"]
-here = prepare(clip)
+here = next((one for one in bench if one.clip is clip), None) or prepare(clip)
 show.frames(
     list(here.images[:4]),
     [(label[0] > 0.5).byte().numpy() for label in resize(here.labels, clip.size).cpu()[:4]],
@@ -646,13 +676,15 @@ guess_samples.reveal(
 
 
 # %% [markdown]
-# D gains {{D_gains:+.3f}}, on every clip (as the figure below shows). Your tracker changes by {{linear_gains:+.3f}}
-# with the same samples. We think: a kangaroo of half the size has other features, and one direction that must serve all
-# sizes serves none of them well. D has nine times as many numbers and can afford it. From here on D has five samples.
+# D gains {{D_gains:+.3f}}, and {{D_won}} of {{clips}} clips gain. Your tracker changes by {{linear_gains:+.3f}} with
+# the same samples. We think: a kangaroo of half the size has other features, and one direction that must serve all
+# sizes serves none of them well. D has a direction for each of nine neighbouring cells, and may be able to afford it.
+# From here on D has five samples.
 #
 # Be fair to the simple tracker, though. With frame 0 alone it has {{J_yours:.2f}}, and D with its samples {{J_D:.2f}}.
-# On these clips the second layer does not buy J. It buys a model that can go on learning cheaply, which is what
-# lesson 06 needs.
+# On these clips the second layer does not buy J. What it is for comes in lesson 06: there the first layer stays as it
+# is and only the small second one learns on, {{second_numbers:,}} numbers, far fewer than the {{kernel_numbers:,}} that
+# one 3 x 3 layer on all {{channels}} features would have.
 #
 # ## Is it the mask? Is it the features?
 # Two controls. *A wrong mask*: D learns with every mask moved sideways by half the picture. *Colour*: D sees only the
@@ -662,10 +694,10 @@ guess_samples.reveal(
 # %% tags=["plot"]
 def colours(one):
     """Mean colours of cells, whitened: of the samples, and of the later frames."""
-    size, net = one.labels.shape[-2:], UntrainedTargetNet()
+    side, net = min(one.labels.shape[-2:]), UntrainedTargetNet()
     later = [one.clip.frames[t] for t in range(len(one.clip))[TIMES]]
     samples, later = (
-        [torch.cat([F.avg_pool2d(fit_frame(f, min(size), dev), stride) for f in frames]) for stride in (8, 4)]
+        [torch.cat([F.avg_pool2d(fit_frame(frame, side, dev), 8) for frame in frames])]
         for frames in (one.images, later)
     )
     net.begin(samples)
@@ -708,13 +740,18 @@ show.forest(
 
 # %% [markdown]
 # The wrong mask takes D from {{J_D:.2f}} to {{J_wrong:.2f}}. (In lesson 03 a wrong mask in the loss hardly mattered;
-# here it is everything.) Colour alone leaves {{J_colour:.2f}}: what the backbone learned from photographs is worth
-# {{colour_costs:.2f}}. Features as they come cost D {{white_D:.2f}}, far less than they cost the two means, since D can
-# weigh loud directions itself. And the last row: with all pixels alike D has {{J_alike:.2f}}, with an interval of
-# [{{alike_low:+.3f}}, {{alike_high:+.3f}}] around no difference. On objects of this size the weights do not show.
+# here it is everything.) Colour alone leaves {{J_colour:.2f}}: the backbone's features, in place of mean colours, are
+# worth {{colour_costs:.2f}}. (How much of that is due to the photographs, and how much to seeing more than one cell's
+# colour, this control cannot say.) Features as they come cost D {{white_D:.2f}}, with zero just inside the interval:
+# far less than they cost the two means, since D can weigh loud directions itself. And the last row: with all pixels
+# alike D has {{J_alike:.2f}}, with an interval of [{{alike_low:+.3f}}, {{alike_high:+.3f}}] around no difference. On
+# objects of this size the weights do not show.
 #
 # ## Measure: three worlds
-# All frames, object 1, stored; D as in the tracker of the film. Each row is a paired difference on the same clips.
+# All frames, object 1; computed beforehand and stored. The first five rows change the backbone: the one trained on
+# photographs, which we use (D with ten samples of frame 0 and 64 hidden channels), in place of one trained on our drawn
+# creatures (at about half the size, with five and 32). The last five let D learn on in later frames, in place of
+# staying as frame 0 left it. Each row is a paired difference in J on the same clips.
 
 # %% tags=["plot"]
 stored = json.loads((RESULTS / "worlds.json").read_text())["rows"]
@@ -736,12 +773,19 @@ alone = {name: known[(*where, "target-model:backbone=photos")] for name, where i
 near = {name: known[(*where, "nearest")] for name, where in LISTS.items()}
 real = alone["real video"]
 guess_real.reveal("far" if real < 0.6 else "near" if real < 0.8 else "above", f"It has {real:.2f}.")
+
+
+def clear(step):
+    """The lists in which a step gains and its interval is clear of zero."""
+    return ", ".join(name for name, where in LISTS.items() if steps[(*where, step)]["low"] > 0)
+
+
 show.forest(
     rows_of,
     label="name",
     xlabel="gain in mean J",
-    alt="Forest plot of ten comparisons. Photographs' features beside creatures' gain in every list; learning on in "
-    "later frames gains on twins, creatures and real video.",
+    alt="Forest plot of ten comparisons. Photographs' features beside creatures' gain, with intervals clear of zero, "
+    f"in these lists: {clear('D alone, backbone')}. Learning on in these: {clear('D alone, updated')}.",
 )
 
 # %% [markdown]
@@ -754,8 +798,8 @@ show.forest(
 # {{matched_real:.2f}}, nearest neighbours, which learn nothing, {{near_real:.2f}}. On easy toys it is
 # {{alone_easy:.2f}}, {{matched_easy:.2f}} and {{near_easy:.2f}}; on twins {{alone_twins:.2f}}, {{matched_twins:.2f}}
 # and {{near_twins:.2f}}; with a pasted look-alike {{alone_pasted:.2f}}, {{matched_pasted:.2f}} and {{near_pasted:.2f}}.
-# So D beats what is as simple as itself, most of all among twins. It does not beat a matcher with a trained decoder.
-# Why not?
+# So in each of these four lists D's mean is above that of nearest neighbours, most clearly among twins. It is below or
+# about equal to that of a matcher with a trained decoder. Why not above?
 #
 # ## Coarse, or wrong?
 
@@ -773,13 +817,16 @@ check(exercises.blame, my_blame)
 
 
 def near_the_outline(one, s, pixels=8):
-    """Which share of wrong pixels, and of all, lies within so many pixels of the true outline."""
+    """Of wrong pixels, of all, and of those of the object: the share within so many pixels of the true outline."""
     found = F.interpolate(s, one.clip.size, mode="bilinear", align_corners=False)[:, 0].cpu().numpy() > 0.5
-    truth = torch.from_numpy(one.truth)[:, None].float()
-    grown, shrunk = (sign * F.max_pool2d(sign * truth, 2 * pixels + 1, 1, pixels)[:, 0] for sign in (1, -1))
+    truth, side = torch.from_numpy(one.truth)[:, None].float(), 2 * pixels + 1
+    grown, shrunk = (  # rows first, then columns: a square's maximum at a fraction of the price
+        sign * F.max_pool2d(F.max_pool2d(sign * truth, (1, side), 1, (0, pixels)), (side, 1), 1, (pixels, 0))[:, 0]
+        for sign in (1, -1)
+    )
     wrong = found != one.truth
     near = (grown != shrunk).numpy()
-    return (wrong & near).sum() / max(1, wrong.sum()), near.mean()
+    return [(kind & near).sum() / max(1, kind.sum()) for kind in (wrong, np.ones_like(wrong), one.truth)]
 
 
 ceilings, nearby = [], []
@@ -787,33 +834,38 @@ for one, scores in zip(bench, said, strict=True):
     truth = resize(torch.from_numpy(one.truth)[:, None].float().to(dev), one.labels.shape[-2:])
     ceilings.append(judge(one, F.avg_pool2d(truth, 8)))
     nearby.append(near_the_outline(one, scores))
+wrong_near, all_near, object_near = np.mean(nearby, 0)
 print(f"J of the best that cells can do {np.mean(ceilings):.2f}; of D {J['D'].mean():.2f}")
-print(f"wrong pixels of D within 8 pixels of the outline: {np.mean(nearby, 0)[0]:.0%}")
+print(f"wrong pixels of D within 8 pixels of the outline: {wrong_near:.0%}")
+print(f"the same of all pixels: {all_near:.0%}; of the object's pixels: {object_near:.0%}")
 
 # %% [markdown]
 # With perfect scores, cells of 8 pixels would have {{ceiling:.2f}}. So coarse cells cost {{coarse_costs:.2f}}, and
 # wrong scores {{wrong_costs:.2f}} more. Of D's wrong pixels {{nearby:.0%}} lie within 8 pixels of the true outline,
-# where only {{band:.0%}} of all pixels lie. So most of what D gets wrong is near the outline, in cells that are part
-# object and part ground. A network that sees finer maps can hope for those: R, in lesson 06. The others need better
-# scores, from more frames to learn from, which is lesson 06 as well.
+# where only {{band:.0%}} of all pixels lie, but {{thin:.0%}} of the object's. So most of what D gets wrong is near the
+# outline. Take care, though: a tail or a leg is thin, and lies near the outline as a whole, so a part that D misses
+# altogether may be counted here as well. Those that are only drawn too coarsely are what a network with finer maps can
+# hope to mend: R, in lesson 06. The others need better scores, from more frames to learn from, which is lesson 06 as
+# well. (The control, the same count for a matcher with its decoder, we leave to you.)
 #
 # ## What we now know
 # - A mask can come from a dot product. The direction from the mean of the rest to the mean of the object has J
 #   {{J_raw:.2f}} on features as they come, and {{J_white:.2f}} on whitened ones: whitening is what makes it work.
-# - On whitened features least squares finds the same direction. But a small object is outvoted; pixel weights (S1-E4,
-#   with a *max* where the paper prints a min) give it back its voice.
-# - D (S1-E1) is two linear layers, which are one. On one frame it can learn anything by heart, and five samples help
-#   it, {{D_gains:+.2f}}; a single direction they do not help.
+# - On whitened features least squares finds nearly the same direction (cosine {{cosine:.2f}} on the kangaroo). But a
+#   small object is outvoted. Pixel weights (S1-E4, with a *max* where the paper prints a min) raise its scores; they do
+#   not always raise J, since the blob may grow beyond the outline.
+# - D (S1-E1) is two linear layers, which are one. From one frame it has little to learn from, and five samples help it,
+#   {{D_gains:+.2f}}; a single direction they do not help.
 # - A wrong mask ruins D, colour in place of features costs {{colour_costs:.2f}}. On real video D has
 #   {{alone_real:.2f}}, nearest neighbours {{near_real:.2f}}, and a trained matcher {{matched_real:.2f}}.
-# - Coarse cells cost D {{coarse_costs:.2f}}, wrong scores {{wrong_costs:.2f}}, and {{nearby:.0%}} of its wrong pixels
-#   are near the outline.
+# - Coarse cells cost D {{coarse_costs:.2f}}, wrong scores {{wrong_costs:.2f}}. Of its wrong pixels {{nearby:.0%}} are
+#   near the outline, but so are {{thin:.0%}} of the object's own.
 #
-# Details, each with its measured gain: whitening brings D, too, {{white_D:+.2f}} on these clips; a $\lambda$ that is
-# felt brings `frtm` {{lambda_gain:+.3f}} on creatures; and the loss on pixels can be computed on cells alone, exactly.
-# All in {{to deeper}}.
+# Details, each with its measured gain: whitening brings D little, {{white_D:+.2f}} on these clips; a larger $\lambda$
+# (30 in place of 0.0001) brings `frtm`, the full tracker of lesson 06, {{lambda_gain:+.3f}} on creatures; and the loss
+# on pixels can be computed on cells alone, exactly. All in {{to deeper}}.
 #
-# **Next: {{to after}}.** How are two layers learned at once, in half a second? By a method that is older than neural
+# **Next: {{to after}}.** How are two layers learned at once, and so quickly? By a method that is older than neural
 # networks.
 #
 # <small>**References.** S1: A. Robinson, F. Järemo Lawin, M. Danelljan, F. S. Khan, M. Felsberg, *Discriminative Online
@@ -823,15 +875,19 @@ print(f"wrong pixels of D within 8 pixels of the outline: {np.mean(nearby, 0)[0]
 
 # %% tags=["hold"]
 settings = json.loads((RESULTS / "target_settings.json").read_text())["rows"]
-board = {row["name"]: row for row in show.scoreboard("target model").rows}
+board = {row["name"]: row for row in board.rows}
 spread = torch.linalg.eigvalsh(torch.cov(rows(x[:1]).double().T))
 small = {kappa: at_size(0.35, kappa) for kappa in (0, 0.1, 0.6)}
+weights_gains = weighted[:, 0] - squares[:, 0]
+weights_interval = interval(weights_gains) if len(bench) > 1 else (weights_gains[0],) * 2
 numbers(
     start_seconds=start_seconds,
     clips=len(bench),
     channels=C,
     cells=y.numel(),
     D_numbers=32 * (C + 9),
+    second_numbers=32 * 9,
+    kernel_numbers=C * 9,
     loudness=spread[-1] / spread.median(),
     cosine=cosine,
     share=np.mean([one.labels[:1].mean().item() for one in bench]),
@@ -841,7 +897,11 @@ numbers(
     weights_worst=(squares[:, 0] - weighted[:, 0]).max(),
     white_D=J["D"].mean() - J["D, features as they come"].mean(),
     lambda_gain=-next(r["gain"] for r in settings if (r["study"], r["setting"]) == ("lambda", "0.0001")),
-    weights_gain=(weighted[:, 0] - squares[:, 0]).mean(),
+    weights_gain=weights_gains.mean(),
+    weights_low=weights_interval[0],
+    weights_high=weights_interval[1],
+    J_halfway=squares[:, 2].mean(),
+    halfway_share=(squares[:, 2] - squares[:, 0]).mean() / (J["two means, whitened"] - squares[:, 0]).mean(),
 )
 numbers(
     J_raw=J["two means, as they come"].mean(),
@@ -857,12 +917,14 @@ numbers(
     alike_low=against["D, all pixels alike"]["low"],
     alike_high=against["D, all pixels alike"]["high"],
     D_gains=D_gains,
+    D_won=int((J["D"] > J["D, frame 0 alone"]).sum()),
     linear_gains=linear_gains,
     ceiling=np.mean(ceilings),
     coarse_costs=1 - np.mean(ceilings),
     wrong_costs=np.mean(ceilings) - J["D"].mean(),
-    nearby=np.mean(nearby, 0)[0],
-    band=np.mean(nearby, 0)[1],
+    nearby=wrong_near,
+    band=all_near,
+    thin=object_near,
 )
 numbers(
     small_share=small[0][5],
@@ -880,6 +942,9 @@ for given, by_list in {"alone": alone, "matched": matched, "near": near}.items()
 numbers(
     board_real=board["target model"]["real video"]["J"],
     board_real_matching=board["matching"]["real video"]["J"],
+    board_creatures=board["target model"]["creatures"]["J"],
+    board_creatures_matching=board["matching"]["creatures"]["J"],
+    board_speed=board["target model"]["fps"] / board["matching"]["fps"],
     board_twins=board["target model"]["toys, twins"]["J"],
     board_twins_matching=board["matching"]["toys, twins"]["J"],
     **{f"backbone_{short[name]}": steps[(*LISTS[name], "D alone, backbone")]["gain"] for name in list(short)[:3]},
@@ -891,5 +956,7 @@ if (DATASET, SPLIT, SEED, MAX_CLIPS, BUDGET) == ("toys", "test", 0, 9, 1.0):
     hold("weights raise the score of the object", weighted[:, 1].mean() - squares[:, 1].mean(), low=0.05)
     hold("a wrong mask", J["D, a wrong mask"].mean(), high=0.15)
     hold("colour costs", J["D"].mean() - J["D, colour alone"].mean(), low=0.05)
-    hold("five samples help D on every clip", (J["D"] > J["D, frame 0 alone"]).all())
+    hold("five samples help D on most clips", (J["D"] > J["D, frame 0 alone"]).mean(), low=0.75)
     hold("a small object is outvoted", small[0.1][3] - small[0][3], low=0.05)
+    hold("D is above nearest neighbours in all four lists", min(alone[name] - near[name] for name in short), low=0.0)
+    hold("and not above the matcher", max(alone[name] - matched[name] for name in short), high=0.0)

@@ -13,8 +13,8 @@
 #
 # Four rhinos, and the outlined one is the target. On both sides the *same* small model learns from this one picture to
 # be bright on the target and dark everywhere else. Both sides see the same data, begin alike, and take equally many
-# steps of equal price. The right side descends the gradient with the best of four learning rates. The left side has no
-# rate at all. **Watch the two rhinos on the left of each picture. At which step do they go dark, left and right?**
+# steps of nearly equal price. The right side descends the gradient with the best of four learning rates. The left side
+# has no rate at all. **Watch the three other rhinos in each picture. At which step do they go dark, left and right?**
 #
 # <small>To read: {{read}}. To solve the four exercises: about 60 minutes (estimated). To run: {{run}}. The numbers in
 # the text are those of the run that is shipped; with other parameters yours will differ.</small>
@@ -29,6 +29,7 @@ BUDGET = 1.0
 
 # %% tags=["plot"]
 import functools
+import itertools
 import time
 
 import numpy as np
@@ -99,10 +100,12 @@ def last(way):
     return way[steps][1] if len(way) > steps and way[steps][1] < way[0][1] else np.inf
 
 
-everything = [clip for clip in load(DATASET, SPLIT) if (clip.masks[0] == 1).any()]
+everything = load(DATASET, SPLIT)
 kinds = [[clip for clip in everything if clip.info.get("difficulty") == kind] for kind in ("twins", "easy")]
-clips = [clip for pair in zip(*kinds, strict=False) for clip in pair] or everything
-clips = (clips[SEED % len(clips) :] + clips)[:MAX_CLIPS]
+order = [clip for pair in zip(*kinds, strict=False) for clip in pair] or list(everything)
+order = order[SEED % len(order) :] + order[: SEED % len(order)]
+seen = (clip for clip in order if (clip.masks[0] == 1).any())  # a clip is decoded only when it is asked for
+clips = list(itertools.islice(seen, MAX_CLIPS))
 rhinos = clips[0]
 see, problem, start = begin(rhinos)
 ways = {rate: descend(problem, start, sgd(rate), sum(PLAN)) for rate in RATES}
@@ -135,17 +138,17 @@ show.Film(
     still=8,
     limit=900_000,
     alt="Frame 0 twice, under the scores of a model that learns. Both begin with noise all over the picture. On the "
-    "left the target is bright after five steps and the other rhinos are dark after fifteen. On the right the target "
-    "is bright too, flickers at times, and the other rhinos still glimmer at the end.",
+    "left the target is bright after five steps and the other rhinos are nearly dark after eight. On the right the "
+    "target is bright too, flickers at times, and the other rhinos take all the steps to become as dark.",
 )
 
 # %% [markdown]
-# After 8 steps the cells on the other rhinos have a score of {{glow_left:.2f ± 0.03}} on the left and
-# {{glow_right:.2f ± 0.05}} on the right, where they come to {{glow_right_end:.2f ± 0.05}} with step {{steps}}. The loss
-# began at {{loss_0:,.0f ± 300}}. After {{steps}} steps it is {{quick_end:,.0f ± 40}} on the left and
-# {{slow_end:,.0f ± 200}} on the right, a value that the left side had passed at step {{passed ± 1}}. It took
-# {{seconds:.1f ± 1.5}} s on one core. Nobody uses plain gradient descent for such a thing today, so the real rival
-# comes later: Adam.
+# Here is one way to say it in numbers. After 8 steps the cells on the three other rhinos have a mean score of
+# {{glow_left:.2f ± 0.03}} on the left and {{glow_right:.2f ± 0.05}} on the right. The right side needs all {{steps}}
+# steps to come to {{glow_right_end:.2f ± 0.05}}. The loss began at {{loss_0:,.0f ± 300}}. After {{steps}} steps it is
+# {{quick_end:,.0f ± 40}} on the left and {{slow_end:,.0f ± 200}} on the right, a value that the left side had passed at
+# step {{passed ± 1}}. It took {{seconds:.1f ± 1.5}} s on one core. Few people would use plain gradient descent for this
+# today, so the real rival comes later: Adam.
 
 # %% tags=["ask"]
 import json
@@ -212,21 +215,21 @@ show.scoreboard("target model")
 unknowns = sum(p.numel() for p in start)
 print(f"w1 {tuple(start[0].shape)}, w2 {tuple(start[1].shape)}: {unknowns:,} numbers")
 
-gd_losses = {rate: [] for rate in RATES}
+gd_ways = {rate: [] for rate in RATES}
 for rate in progress(RATES, "rates"):
     for clip in clips:
         _, loss, w = begin(clip)
-        way = ways[rate] if clip is rhinos else descend(loss, w, sgd(rate), sum(PLAN))
-        gd_losses[rate].append(last(way))
+        gd_ways[rate].append(ways[rate] if clip is rhinos else descend(loss, w, sgd(rate), sum(PLAN)))
+gd_losses = {rate: [last(way) for way in found] for rate, found in gd_ways.items()}
 table([{"rate": f"{rate:.0e}"} | {clip.name: f"{L:,.0f}" if np.isfinite(L) else "lost"
                                   for clip, L in zip(clips, losses, strict=True)}
        for rate, losses in gd_losses.items()])  # fmt: skip
 
 # %% [markdown]
 # These are losses after {{steps}} steps. The small rates crawl. The largest loses all {{lost_at_largest}} clips: their
-# losses explode. The best rate for the rhinos is half of that, and on `easy-100` it is not the best any more. So the
-# best rate lies within a factor of two of disaster, and where it lies differs from clip to clip. A tracker meets a new
-# clip every time and cannot try several.
+# losses explode. The best rate for the rhinos (`twins-100`) is half of that, and on both easy clips it is not the best
+# any more. So the best of these rates lies only a factor of two or four below disaster, and which one it is differs
+# from clip to clip. A tracker meets a new clip every time and cannot try several.
 #
 # ## One number
 # The smallest D has one feature of value 1, and both layers are the same number $w$. It says $w \cdot w$. Let the label
@@ -251,6 +254,7 @@ table(rows)
 # %% tags=["plot"]
 w0 = 0.6
 r, J = w0**2 - 2, 2 * w0
+overshoot = {"one_w": w0 - r / J, "one_before": r**2, "one_after": ((w0 - r / J) ** 2 - 2) ** 2}
 along = np.linspace(-0.4, 2.3, 200)
 d = along - w0
 lines = {
@@ -275,8 +279,9 @@ show.figure(
 
 # %% [markdown]
 # The loss is bent downwards at 0.6, and Newton's parabola with it: its "lowest place" is its top, behind us. The square
-# of a line can never open downwards. Its bottom lies a little too far to the right, but on the right side, and the next
-# line is better.
+# of a line can never open downwards. Its bottom lies in the right direction, but too far away: at {{one_w:.2f}} the
+# true loss is {{one_after:.1f}}, more than the {{one_before:.1f}} where we stand. The line drawn there is better, and
+# the steps after it soon reach the minimum. Keep the overshoot in mind, we shall meet it again.
 #
 # With several residuals in one number there is a slope for each, and no step makes all lines zero. The sum of their
 # squares is still one parabola. Where is it lowest?
@@ -309,8 +314,11 @@ check(exercises.best_step, best_step)
 #
 # $$A d = b \qquad \text{with} \qquad A = J^T J, \quad b = -J^T \mathbf r, \quad d = \Delta \mathbf w$$
 #
-# Solving it needs $A$. For our D that is a matrix of {{matrix:.1f}} GB, for the paper's of {{matrix_paper:.0f}} GB. So
-# we need a way to the bottom of a bowl that never writes the bowl down. Before that, a look at the way itself.
+# $A$ is symmetric, and *positive definite* ($\langle p, A p \rangle > 0$ for every $p \ne 0$; $\langle a, b \rangle$ is
+# the dot product), because every number has its own $\sqrt\lambda\,w$. The usual way to solve such a system writes $A$
+# down. In double precision that is a matrix of {{matrix:.1f}} GB for our D, and of {{matrix_paper:.0f}} GB for the
+# paper's. So we need a way to the bottom of a bowl that never writes the bowl down. Before that, a look at the way
+# itself.
 #
 # ## Two numbers, and a valley
 # Let the two layers be two numbers, with one feature of value 1, the label 1, and the terms with $\lambda$. Then the
@@ -382,8 +390,9 @@ show.figure(
 # %% [markdown]
 # The loss rises from {{tiny_before:.2f}} to {{tiny_after:.2f}}. All $w$ with $w_1 w_2 = 1$ fit the label, and that is a
 # bent valley. The bowl's valley is straight. *Across* the valley the bowl is steep, and right. *Along* it, it is nearly
-# flat, and promises a gain far away, where it is no longer true. **The steep directions can be trusted. The flat ones
-# do the harm.** So we want a way that takes the steep directions first, and that we can stop.
+# flat, and promises a gain far away, where it is no longer true. **Steep directions lead to a near goal, and can be
+# trusted. Flat ones promise a far goal, and going all the way there does the harm.** (Half of this step would have
+# lowered the loss, to {{tiny_half:.2f}}.) So we want a way that takes the steep directions first, and that we can stop.
 #
 # ## Downhill, as far as it goes
 # On the bowl we stand at $d$. Downhill is the residual of the equations, $b - A d$. Everybody calls that $r$ too, and
@@ -411,18 +420,21 @@ far = [((place - bottom).norm() / bottom.norm()).item() for place in zigzag]
 print("share of the way that is left:", *(f"{share:.2f}" for share in far[:8]), "...", f"{far[20]:.2f}")
 
 # %% [markdown]
-# One large step leads into the valley, and then it crawls: after 20 steps {{zigzag_left:.0%}} of the way is left. Each
-# step is at a right angle to the last, so the path goes left, right, left, right. **Each step spoils what the one
-# before had reached.** It was lowest along its direction, and is not any more.
+# Every second step is a fair one, the step between is nearly wasted, and all of them shrink: after 20 steps
+# {{zigzag_left:.0%}} of the way is left. Each step is at a right angle to the last, so the path goes left, right, left,
+# right. **Each step spoils what the one before had reached.** It was lowest along its direction, and is not any more.
 #
 # ## A direction that spoils nothing
-# We are lowest along the last direction $p$, so $\langle p, r \rangle = 0$. If we now move along $p_{new}$, the
+# We are lowest along the last direction $p$, so $\langle p, r_{new} \rangle = 0$. If we now move along $p_{new}$, the
 # residual changes by a multiple of $A p_{new}$. We *stay* lowest along $p$ if that change has nothing of $p$:
 #
 # $$\langle p, A\, p_{new} \rangle = 0$$
 #
-# Such directions are called **conjugate**. To get one, take downhill and add some of the last direction, $p_{new} =
-# r_{new} + \beta p$. The condition gives $\beta$; and since $A p$ is $(r - r_{new}) / \alpha$, it comes out as
+# Such directions are called **conjugate**. To get one, take downhill and add some of the last direction,
+# $p_{new} = r_{new} + \beta p$. The condition gives the first form of $\beta$. For the second, put in
+# $A p = (r - r_{new}) / \alpha$ and use two right angles: $\langle r_{new}, r \rangle = 0$ (each residual is at a right
+# angle to the one before) and $\langle r, p \rangle = \langle r, r \rangle$ (since $p$ is $r$ plus a multiple of the
+# last direction, to which $r$ is at a right angle). So
 #
 # $$\beta = -\frac{\langle r_{new}, A p \rangle}{\langle p, A p \rangle} = \frac{\langle r_{new}, r_{new} \rangle}{
 # \langle r, r \rangle}$$
@@ -455,8 +467,7 @@ check(exercises.conjugate_gradients, conjugate_gradients)
 conjugate_gradients = chosen(exercises.conjugate_gradients, conjugate_gradients)
 
 # %% [markdown] tags=["solution"]
-# `r @ r` may stand for $\langle r, p \rangle$ because $r$ is at a right angle to the last direction, so $\langle r, r +
-# \beta p_{old} \rangle = \langle r, r \rangle$.
+# A reminder: `r @ r` may stand for $\langle r, p \rangle$, because the two are equal, as was shown for $\beta$.
 
 # %% tags=["plot"]
 rate = 0.9 / torch.linalg.eigvalsh(A)[-1]
@@ -477,16 +488,17 @@ with show.style():
         axes.set(xlim=(0.1, 1.4))
 show.figure(
     fig,
-    alt="The bowl's contours three times, with a path from the same start and a cross at the bottom. A fixed rate and "
-    "steepest descent drop into the narrow valley and are still far from the cross after 20 steps, steepest descent in "
-    "a zigzag. Conjugate gradients take the same first step, turn, and are on the cross with the second.",
+    alt="The bowl's contours three times, with a path from the same start and a cross at the bottom. A fixed rate "
+    "takes short steps straight on. Steepest descent goes in a zigzag, a fair step and then a short one aside. Both "
+    "are still far from the cross after 20 steps. Conjugate gradients take the same first step, turn, and are on the "
+    "cross with the second.",
 )
 
 # %% [markdown]
 # Two unknowns, two steps. The first is that of steepest descent, into the valley; the second looks *along* it. And a
 # direction that is conjugate to the last one turns out to be conjugate to *all* before, so nothing is ever spoiled. In
-# $n$ dimensions there is room for $n$ such directions, so $n$ unknowns take $n$ steps. Is that
-# true of every program that is right in two numbers?
+# $n$ dimensions there is room for $n$ such directions, so $n$ unknowns take $n$ steps. So if a program takes two steps
+# for two unknowns, is it surely right for twelve? Try it.
 
 # %% tags=["check"]
 R = torch.randn(24, 12, generator=torch.Generator().manual_seed(SEED)).double()
@@ -547,15 +559,16 @@ check(exercises.mend_conjugate, mend_conjugate)
 # descent {{steepest_12:.2f}}. A test in two numbers could not tell the first two apart.
 #
 # ## On to D
-# D has {{unknowns:,}} unknowns, and its tracker takes {{steps}} iterations in all. That works because of what conjugate
-# gradients settle first: the steep directions, of which there are few. We need a product $A p = J^T (J p)$. $J p$ says
-# how the scores move when $\mathbf w$ moves by $p$, and that is the product rule,
+# D has {{unknowns:,}} unknowns, and its tracker takes {{steps}} iterations in all. So it stops far before step
+# {{unknowns:,}}. That can work if conjugate gradients settle first what matters most, the steep directions, and if
+# those are few. We do not count them here; the fall of the loss below is our evidence. We need a product
+# $A p = J^T (J p)$. $J p$ says how the scores move when $\mathbf w$ moves by $p$, and that is the product rule,
 # $\mathbf w_2 * (p_1 * \mathbf x) + p_2 * (\mathbf w_1 * \mathbf x)$; $J^T$ is what backpropagation computes. The
-# package has both in closed form, on cells and not on pixels. Such a product takes {{product_ms:.0f ± 25}} ms here,
-# about as long as a gradient ({{gradient_ms:.0f ± 25}} ms), and torch, which differentiates all pixels, takes
-# {{fold_gain:.0f ± 6}} times as long. (An update of $\mathbf w_2$ alone from sums that are kept is
-# {{update_gain:.0f ± 15}} times faster on five samples, and more so on the many that lesson 06 keeps. How all this is
-# done: {{to deeper}}.)
+# package has both in closed form, on cells and not on pixels. Such a product takes about as long as a gradient. (This
+# run, beside other work, took {{product_ms:.0f ± 25}} and {{gradient_ms:.0f ± 25}} ms; on a quiet machine the two are
+# alike.) Torch, which differentiates all pixels, took {{fold_gain:.0f ± 12}} times as long. (An update of $\mathbf w_2$
+# alone from sums that are kept was {{update_gain:.0f ± 25}} times faster on five samples, and more so on the many that
+# lesson 06 keeps. How all this is done: {{to deeper}}.)
 
 
 # %%
@@ -594,7 +607,7 @@ print(f"bowls of {PLAN} iterations: loss {problem.loss_and_gradient(way[-1])[0]:
 
 
 # %% tags=["hold"]
-def fastest(run, times=3):
+def fastest(run, times=7):
     """Seconds of the fastest of a few runs."""
     taken = []
     for _ in range(times):
@@ -632,7 +645,7 @@ def update_by_sums():
 timed = {
     "gradient": fastest(lambda: problem.loss_and_gradient(start)),
     "product": fastest(lambda: problem.curvature(start, way[-1])),
-    "product on pixels": fastest(lambda: on_pixels.curvature(start, way[-1])),
+    "product on pixels": fastest(lambda: on_pixels.curvature(start, way[-1]), 3),
     "update": fastest(lambda: GaussNewton().run(w2_on_pixels, [way[-1][1]], (10,)), 1),
     "update by sums": fastest(update_by_sums),
 }
@@ -646,7 +659,8 @@ hold(
 # %% [markdown]
 # That was the left side of the film, by your program (or ours) and twenty lines. $d$ is one long vector here, and
 # `UNITS` is a *preconditioner*: a number in $\mathbf w_2$ moves the scores far more than one in $\mathbf w_1$, so they
-# are not measured with the same stick. S1's code does the same.
+# are not measured with the same stick. S1's code does the same. To be fair, this 10 is a number that somebody chose, as
+# one chooses a rate; but it is the same for every clip, and only its rough size matters ({{to deeper}}).
 #
 # ## The promise and the truth
 # Why four bowls, and why {{first_plan}} iterations in the first? S1 says: because "the starting solution is randomly
@@ -661,11 +675,17 @@ guess_plan = predict(
         "few": "Four bowls, of " + ", ".join(map(str, PLAN)) + " iterations.",
         "one": f"One bowl of {sum(PLAN)} iterations: no direction has to be learned twice.",
     },
-    seed=1,
+    seed=0,
 )
 
 
 # %% tags=["plot"]
+def rise(multiply, b, d):
+    """What the bowl adds to the loss on the way to d, -2 b'd + d'Ad, of which large parts cancel: in double."""
+    d, b, Ad = d.double(), b.double(), multiply(d).double()
+    return (d @ Ad - 2 * (b @ d)).item()
+
+
 def promises(problem, w, plan, solve, units=UNITS):
     """For each bowl: what it promises at its start and after each iteration. And the true losses between bowls."""
     promised, true = [], []
@@ -673,7 +693,7 @@ def promises(problem, w, plan, solve, units=UNITS):
         multiply, b, step = bowl(problem, w, units)
         loss = problem.loss_and_gradient(w)[0].item()
         places = solve(multiply, b, n)
-        promised.append([loss - (b @ d).item() for d in places])  # d'Ad = b'd, as r and d are at a right angle
+        promised.append([loss, *(loss + rise(multiply, b, d) for d in places[1:])])
         true.append(loss)
         w = add(w, step(places[-1]))
     return promised, [*true, problem.loss_and_gradient(w)[0].item()]
@@ -707,9 +727,12 @@ show.figure(
 
 # %% [markdown]
 # Four bowls end at {{few:,.0f ± 40}}, one bowl at {{one:,.0f ± 50}}, a bowl for each iteration at {{many:,.0f ± 60}}.
-# The one bowl promised {{one_promised:,.0f ± 40}}. It followed flat directions, as in the bent valley, only less badly.
-# A bowl for each has no past, so it is steepest descent, zigzag and all. A few iterations in each bowl keep the good of
-# both. **That is S1's whole damping**: no line search, no test, a fixed small number.
+# On this clip the first two are close; it is the third that clearly loses. The one bowl promised
+# {{one_promised:,.0f ± 40}}, and that promise was not kept. We think that it followed flat directions too far, as in
+# the bent valley, only less badly. A bowl for each has no past, so it is steepest descent, zigzag and all. A few
+# iterations in each bowl keep the good of both. To keep steps from going too far is called *damping*. **This is all the
+# damping that S1 has**: it does not try several step lengths, and it does not test whether the loss fell. It stops
+# after a fixed small number of iterations.
 #
 # ## Break it
 # Turn the number of iterations in each bowl, with 100 in all. When does the promise part from the truth? And what do
@@ -747,13 +770,15 @@ breaking(promises_of, staircase)
 
 # %% [markdown]
 # One bowl of 100 iterations promises {{hundred_promised:,.0f ± 40}}, and {{hundred_true:,.0f ± 60}} is true. That is
-# above our four bowls, for three times the products. In bowls of 10 the promise is kept, and the loss ends at
-# {{tens:,.0f ± 40}}. With equal units our four bowls would end at {{equal_units:,.0f ± 80}}.
+# above our four bowls, for three times the products. In bowls of 10 promises are kept: the last bowl promises
+# {{tens_promised:,.0f ± 40}}, and the loss ends at {{tens:,.0f ± 40}}. With equal units our four bowls would end at
+# {{equal_units:,.0f ± 80}}.
 #
 # ## The race
 # Now {{clips}} clips, first frames only. Every iteration is one gradient or one product, which take the same time.
-# Plain descent gets the best of four rates and Adam the better of two, *for each clip, in hindsight*. That is more than
-# a tracker could do.
+# (Each of the four bowls also needs one gradient to begin with. We do not count it, so Gauss-Newton is a tenth dearer
+# than the axis says.) Plain descent gets the best of four rates and Adam the better of two, *for each clip, in
+# hindsight*. That is more than a tracker could do.
 
 # %%
 STEPS = max(sum(PLAN), round(120 * BUDGET))
@@ -763,7 +788,8 @@ for i, clip in enumerate(progress(clips, "racing")):
     found = learn(loss, w, PLAN, conjugate_gradients)
     race = {"Gauss-Newton": [(w, loss.loss_and_gradient(w)[0].item()) for w in found]}
     rate = min(RATES, key=lambda rate: gd_losses[rate][i])
-    race["gradient descent"] = descend(loss, w, sgd(rate), STEPS)
+    *so_far, (there, _) = gd_ways[rate][i]  # plain descent has no memory: go on from where the table ended
+    race["gradient descent"] = so_far + descend(loss, there, sgd(rate), STEPS - len(so_far))
     adams = [functools.partial(torch.optim.Adam, lr=rate) for rate in (4e-3, 8e-3)]
     better = min(adams, key=lambda adam: descend(loss, w, adam, sum(PLAN))[-1][1])
     race["Adam"] = descend(loss, w, better, STEPS)
@@ -799,7 +825,7 @@ with show.style():
         xlabel="iteration", ylabel="loss, share of the start", yscale="log", xlim=(0, 1.25 * STEPS), ylim=(0.03, 1.1)
     )
     above = axes.secondary_xaxis("top", functions=(lambda k: k * each, lambda t: t / each))
-    above.set_xlabel("seconds on one core")
+    above.set_xlabel("seconds on one core (Gauss-Newton: about a tenth more)")
 show.figure(
     fig,
     alt="Median loss over iterations, and over seconds, of three methods, on a logarithmic scale, with a line at "
@@ -813,7 +839,7 @@ show.figure(
 # fair. **In the end Adam is lower**, on {{adam_lower ± 1}} of {{clips}} clips: after {{race_steps}} iterations it has
 # {{adam_end:.3f ± 0.004}} of the starting loss, and Gauss-Newton, which stopped at {{steps}}, has
 # {{gn_end:.3f ± 0.004}}. (It need not have stopped. In bowls of 10, as the slider shows, its loss goes on falling.)
-# What Gauss-Newton buys is an early and safe descent, without a rate.
+# What Gauss-Newton buys is a fast start without a rate. On these {{clips}} clips it needed no safeguard.
 #
 # ## Does the mask care?
 # A loss is a means. A tracker is judged in later frames, by the mask where D's score is above one half.
@@ -826,16 +852,16 @@ guess_early = predict(
         "same": "They are within 0.05.",
         "adam": "Adam leads by more than 0.05.",
     },
-    seed=0,
+    seed=1,
 )
 guess_late = predict(
     f"From 15 to {sum(PLAN)} iterations Gauss-Newton's loss falls on. And the mean J of its masks?",
     {
-        "rises": "It rises by more than 0.02.",
-        "same": "It stays within 0.02.",
-        "falls": "It falls by more than 0.02: D learns frame 0 by heart.",
+        "rises": "It rises by more than 0.05.",
+        "same": "It stays within 0.05.",
+        "falls": "It falls by more than 0.05: D learns frame 0 by heart.",
     },
-    seed=0,
+    seed=1,
 )
 
 
@@ -850,7 +876,7 @@ def J_later(clip, w):
     return np.mean(found)
 
 
-AT = [k for k in (0, 1, 2, 3, 5, 8, 15, 25, 35, 60, 90, 120) if k <= STEPS]
+AT = [k for k in (0, 1, 2, 3, 5, 8, 15, 25, 35, 60, 120) if k <= STEPS]
 J = {
     name: np.array(
         [
@@ -868,7 +894,7 @@ J_mean = {name: dict(zip(AT, found.mean(0), strict=False)) for name, found in J.
 lead = J_mean["Gauss-Newton"][5] - J_mean["Adam"][5]
 late = J_mean["Gauss-Newton"][sum(PLAN)] - J_mean["Gauss-Newton"][15]
 guess_early.reveal("gn" if lead > 0.05 else "adam" if lead < -0.05 else "same", f"The difference is {lead:+.2f}.")
-guess_late.reveal("rises" if late > 0.02 else "falls" if late < -0.02 else "same", f"It changes by {late:+.3f}.")
+guess_late.reveal("rises" if late > 0.05 else "falls" if late < -0.05 else "same", f"It changes by {late:+.3f}.")
 with show.style():
     fig = Figure((8.2, 2.9))
     axes = fig.subplots()
@@ -881,7 +907,7 @@ with show.style():
 show.figure(
     fig,
     alt="Mean J in later frames over iterations for the three methods. Gauss-Newton rises first; all three come to "
-    "about the same height, Gauss-Newton by iteration 15, the others some tens of iterations later.",
+    "about the same height, Gauss-Newton by iteration 15, Adam by about 25, gradient descent much later.",
 )
 
 # %% [markdown]
@@ -889,8 +915,9 @@ show.figure(
 # {{J_adam_5:.2f ± 0.03}} and gradient descent {{J_gd_5:.2f ± 0.03}}; after 15 they have {{J_gn_15:.2f ± 0.03}},
 # {{J_adam_15:.2f ± 0.03}} and {{J_gd_15:.2f ± 0.03}}. Then it cares less and less, and at {{steps}} Gauss-Newton is at
 # {{J_gn_35:.2f ± 0.03}} and Adam at {{J_adam_35:.2f ± 0.03}}, although Adam's loss is still higher. (Three frames of
-# {{clips}} clips: do not trust a hundredth.) So the honest answer is that Gauss-Newton buys a good mask some tenths of
-# a second sooner, and no better mask in the end.
+# {{clips}} clips: do not trust a hundredth.) At 3 iterations Adam is even a little ahead, {{J_adam_3:.2f ± 0.03}} to
+# {{J_gn_3:.2f ± 0.03}}. So the honest answer is that Gauss-Newton buys a good mask {{mask_lead:.1f ± 0.1}} s or so
+# sooner than Adam, without a rate to choose, and no better mask in the end.
 #
 # Could more iterations do harm? Here are stored results of a whole tracker, lesson 06's `frtm` on the old creatures
 # backbone, on {{study_clips}} creature clips kept for such choices, beside its usual four bowls.
@@ -935,15 +962,16 @@ check(exercises.colleague, my_colleague)
 # - A sum of squares has a bowl that costs no second derivative: square the linear residual (S1-E3). It always opens
 #   upwards, and it says how far to go. Gradient descent does not, and its best rate lies close to disaster.
 # - Conjugate gradients need products $J^T(J p)$ alone. Each step is lowest along all directions so far, so $n$ unknowns
-#   take $n$ steps, and the steep directions come first.
+#   take $n$ steps. D needs far fewer.
 # - A bowl is true near its start only. A few iterations in each are the damping.
 # - D learns its object in {{steps}} products, {{seconds:.1f ± 1.5}} s. On four toy clips Adam, with a rate chosen for
 #   it, needs {{adam_factor:.1f ± 0.7}} times as many iterations for the same loss, and ends lower. Plain descent does
 #   not get there in {{race_steps}}.
-# - The mask cares about the first iterations. More of them lower the loss and can lower J.
+# - The mask cares about the first iterations. On the toys more of them raised J by a little; in a stored study on
+#   another world many more lowered it.
 #
 # **Next: {{to after}}.** D learns fast enough to be learned again *while the clip runs*. Lesson 06 gives it a memory of
-# later frames, in which $\mathbf w_2$ alone is learned, so that the bowl is the truth.
+# later frames and learns only $\mathbf w_2$ from them. D is linear in $\mathbf w_2$, so there the bowl is exact.
 #
 # <small>**References.** S1: A. Robinson, F. Järemo Lawin, M. Danelljan, F. S. Khan, M. Felsberg, *Discriminative Online
 # Learning for Fast Video Object Segmentation*, sections 3.1 and 3.5. M. Danelljan and others, *ATOM*, CVPR 2019, from
@@ -987,14 +1015,17 @@ numbers(
     unknowns=unknowns,
     matrix=8 * unknowns**2 / 1e9,
     matrix_paper=8 * (96 * 1024 + 96 * 9) ** 2 / 1e9,
+    **overshoot,
     tiny_before=before,
     tiny_after=after,
+    tiny_half=true_loss(torch.tensor([0.4, 2.3]).double() + bottom / 2).item(),
     zigzag_left=far[20],
 )
 left_12 = {
     name: ((walk(lambda p: A12 @ p, b12, 12)[-1] - solved).norm() / solved.norm()).item()
     for name, walk in (("cg", conjugate_gradients), ("faulty", exercises.mend_conjugate.faulty), ("steepest", steepest))
 }
+level = J_mean["Gauss-Newton"][15]
 hundred, ten = promises_of(100, 10.0), promises_of(10, 10.0)
 equal = promises(problem, start, PLAN, conjugate_gradients, (1.0, 1.0))
 adam_lower = sum(race["Adam"][-1][1] < race["Gauss-Newton"][-1][1] for race in raced)
@@ -1012,17 +1043,19 @@ numbers(
     hundred_promised=hundred[0][0][-1],
     hundred_true=hundred[1][-1],
     tens=ten[1][-1],
+    tens_promised=ten[0][-1][-1],
     equal_units=equal[1][-1],
     race_steps=STEPS,
     adam_15=np.median(counts["Adam"]),
     adam_factor=np.median(counts["Adam"]) / 15,
+    mask_lead=each * (next((k for k, found in J_mean["Adam"].items() if found >= level), STEPS) - 15),
     gd_never=sum(count > STEPS for count in counts["gradient descent"]),
     adam_end=np.median([race["Adam"][-1][1] / race["Adam"][0][1] for race in raced]),
     gn_end=np.median([race["Gauss-Newton"][-1][1] / race["Gauss-Newton"][0][1] for race in raced]),
     study_clips=turned[0]["clips"],
 )
 for name, short in (("Gauss-Newton", "gn"), ("Adam", "adam"), ("gradient descent", "gd")):
-    numbers(**{f"J_{short}_{k}": J_mean[name][k] for k in (5, 15, 35) if k in J_mean[name]})
+    numbers(**{f"J_{short}_{k}": J_mean[name][k] for k in (3, 5, 15, 35) if k in J_mean[name]})
 by_setting = {(row["study"], row["setting"]): row for row in turned}
 for key, name in ((("N_CG", "20"), "twenty"), (("N_GN", "8"), "eight")):
     row = by_setting[key]
@@ -1032,5 +1065,9 @@ if (DATASET, SPLIT, SEED) == ("toys", "test-large", 0) and BUDGET >= 1 and MAX_C
     hold("four bowls end below one, and below a bowl for each", ends["few"] < min(ends["one"], ends["many"]))
     hold("Adam ends lower on most clips", adam_lower >= len(clips) / 2)
     hold("Gauss-Newton's masks are ahead after five iterations", lead, low=0.02)
+    hold("from 15 iterations on they change little", abs(late), high=0.05)
+    hold("one bowl breaks its promise", kept["one bowl"][1][-1] / kept["one bowl"][0][0][-1], low=1.05)
+    hold("bowls of ten keep theirs", abs(ten[1][-1] / ten[0][-1][-1] - 1), high=0.02)
+hold("no promise rises", max(np.diff(line).max() for line in hundred[0] + kept["one bowl"][0]), high=0.1)
 hold("two numbers: the loss rises", after > before)
 hold("two unknowns, two steps", (walks["conjugate gradients, 2 steps"][-1] - bottom).norm().item(), high=1e-9)

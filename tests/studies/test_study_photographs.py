@@ -1,4 +1,4 @@
-"""The study of S1 on photographs: each part has its rows, rows of other parts stay, and what is stored adds up."""
+"""The study of S1 on photographs: each part has its rows, and rows of other parts stay."""
 
 import json
 import sys
@@ -7,29 +7,28 @@ from functools import partial
 import pytest
 
 from vosnb import toys
-from vosnb.paths import RESULTS
 from vosnb.studies import common, photographs
 
 
 @pytest.fixture
 def cheap(monkeypatch, tmp_path):
-    small = {"short_side": 48, "augmented": 2, "hidden": 4, "gauss_newton": 1}
+    small = {"short_side": 64, "augmented": 2, "hidden": 4, "gauss_newton": 1}
     parts = {
         "features": (partial(photographs.sees, **small), {"stride 8 alone": small | {"maps": (0,)}}, 1),
         "tuning": (
-            partial(photographs.s1, "base-net", short_side=48),
-            {"one step": {"short_side": 48, "finetune": 1}},
+            partial(photographs.s1, "base-net", short_side=64),
+            {"one step": {"short_side": 64, "finetune": 1}},
             2,
         ),
     }
-    clips = [toys.generate(seed, "easy", size=(48, 80), frames=4) for seed in range(2)]
+    clips = [toys.generate(seed, "easy", size=(64, 96), frames=4) for seed in range(2)]
     for module, name, value in (
         (photographs, "load", lambda folder, split: clips),
-        (photographs.creatures, "generate", lambda *given, **knobs: clips[0]),
+        (photographs.creatures, "generate", lambda seed, *given: clips[seed % 2]),
         (photographs, "KINDS", ("easy", "twins")),
         (photographs, "PARTS", parts),
         (photographs, "COSTS", ("target-model",)),
-        (photographs, "SIZE", (48, 80)),
+        (photographs, "SIZE", (64, 96)),
         (photographs, "TIMED", 2),
         (photographs, "RESULTS", tmp_path),
         (common, "RESULTS", tmp_path),
@@ -57,12 +56,3 @@ def test_parts_have_rows_for_each_list_and_rows_of_other_parts_stay(cheap):
     assert later[:2] == rows and [row["part"] for row in later[2:]] == ["cost", "tuning", "tuning"]
     assert later[2]["start_s"] > 0 and later[2]["fps"] > 0
     assert [row["clips"] for row in later[3:]] == [1, 1]
-
-
-def test_what_is_stored_adds_up():
-    rows = json.loads((RESULTS / "target_photos.json").read_text())["rows"]
-    assert {row["part"] for row in rows} == {*photographs.PARTS, "cost"}
-    for row in rows:
-        if row["part"] != "cost":
-            assert row["J"] - row["J_without"] == pytest.approx(row["gain"], abs=2e-4)
-            assert row["low"] <= row["gain"] <= row["high"] and row["won"] + row["lost"] <= row["clips"]

@@ -45,11 +45,11 @@ def test_the_names_are_settings_of_one_another(clip, net):
 
 
 def test_what_d_learns_with_by_default_suits_its_backbone():
-    for backbone, hidden, images in (("creatures", 32, 5), ("photos", 64, 10)):
+    for backbone, *suited in (("creatures", 32, 5, 0.2), ("photos", 64, 10, 0.1)):
         tracker = make_tracker("frtm", backbone=backbone)
-        assert (tracker.settings.hidden, tracker.augmented) == (hidden, images)
-        tracker = make_tracker("frtm", backbone=backbone, hidden=7, augmented=2)
-        assert (tracker.settings.hidden, tracker.augmented) == (7, 2)
+        assert [tracker.settings.hidden, tracker.augmented, tracker.settings.rate] == suited
+        tracker = make_tracker("frtm", backbone=backbone, hidden=7, augmented=2, rate=0.3)
+        assert [tracker.settings.hidden, tracker.augmented, tracker.settings.rate] == [7, 2, 0.3]
 
 
 def test_each_frame_is_remembered_and_learned_from_every_few_frames_with_w1_fixed(clip, net):

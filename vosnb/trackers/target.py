@@ -36,8 +36,10 @@ def load_offline(what: str, backbone: str, weights: Weights | None) -> nn.Module
     return load_weights(OFFLINE[what][backbone](), weights or shipped)
 
 
-LEARNT_ON = {"creatures": 5, "photos": 10}  # images that D learns frame 0 from
-HIDDEN = {"creatures": 32, "photos": 64}  # channels of D
+SUITED = {  # what suits D on each backbone, where nothing is said: channels, images of frame 0, weight of a new sample
+    "creatures": {"hidden": 32, "augmented": 5, "rate": 0.2},
+    "photos": {"hidden": 64, "augmented": 10, "rate": 0.1},
+}
 FUSIONS = {"paper": soft_aggregate, "code": odds_aggregate}
 Fusion = Literal[*FUSIONS]
 
@@ -97,8 +99,8 @@ class TargetTracker(RefinedTracker):
         probabilities into the memory, "argmax" (S1's code) sets them to zero wherever another label wins.
     gauss_newton, iterations, first_iterations: N_GN steps of N_CG iterations, the first one of N_CGi.
     regularisation: lambda of w1 and of w2, for a loss that sums over the pixels of the fitted frame.
-    hidden .. first_minimum: see `vosnb.methods.target_model.Settings`; the others: `RefinedTracker`. hidden, augmented:
-        None takes what suits the backbone (32 and 5 on creatures, 64 and 10 on photographs).
+    hidden .. first_minimum: see `vosnb.methods.target_model.Settings`; the others: `RefinedTracker`. hidden, augmented,
+        rate: None takes what suits the backbone (32, 5, 0.2 on creatures; 64, 10, 0.1 on photographs).
     """
 
     def __init__(
@@ -119,7 +121,7 @@ class TargetTracker(RefinedTracker):
         forgetting: Share = 0.0,
         init: Literal["uniform", "normal"] = "uniform",
         capacity: Count = 80,
-        rate: Part = 0.2,
+        rate: Part | None = None,
         first_minimum: Share = 0.0,
         net: nn.Module | None = None,
         weights: Weights | None = None,
@@ -131,10 +133,11 @@ class TargetTracker(RefinedTracker):
     ):
         if net is None:
             net = load_offline("refinement", backbone, weights)
-        super().__init__(net, augmented or LEARNT_ON[backbone], fusion, seed, backbone, **network)
+        suited = SUITED[backbone]
+        super().__init__(net, augmented or suited["augmented"], fusion, seed, backbone, **network)
         self.refine, self.update_every, self.remember = refine, update_every, remember
         self.settings = Settings(
-            hidden=hidden or HIDDEN[backbone],
+            hidden=hidden or suited["hidden"],
             iterations=(first_iterations, *[iterations] * (gauss_newton - 1)),
             update_iterations=update_iterations,
             regularisation=(regularisation, regularisation),
@@ -145,7 +148,7 @@ class TargetTracker(RefinedTracker):
             share=share,
             root=root,
             capacity=capacity,
-            rate=rate,
+            rate=rate or suited["rate"],
             first_minimum=first_minimum,
             init=init,
             seed=seed,

@@ -290,7 +290,8 @@ rows_of = {row["way"]: row["product, ms"] for row in rows}
 # double backward {{doubled:.0f ± 300}} ms, {{gain:.0f ± 10}} times as long. (Times vary between machines;
 # `benchmarks/target_model.py` compares whole first frames at the paper's sizes.) Compare the columns too. By double
 # backward a product costs more than a gradient, and there an iteration of conjugate gradients is dearer than a step of
-# Adam. On cells they cost about the same. *Counting iterations is fair only where they cost the same.*
+# Adam. On cells they cost about the same. *Counting iterations is fair only where they cost the same.* (Each bowl needs
+# one gradient besides, which neither the core nor this notebook counts: a tenth more for four bowls and 35 iterations.)
 #
 # ## 4. Why not simply solve?
 # For $\mathbf w_1$ and $\mathbf w_2$ together the matrix does not fit (the core counts its gigabytes). There is a
@@ -352,7 +353,8 @@ for name, ms in update.items():
 # does not.
 #
 # ## 5. The optimiser in full
-# Note what is *not* in it: no line search, no damping, no test for having arrived.
+# Note what is *not* in it: no search for a step length, no test whether the loss fell, no test for having arrived. Its
+# only damping is that it stops after a fixed small number of iterations.
 
 # %% tags=["setup"]
 add = gauss_newton.add
@@ -431,8 +433,8 @@ class GaussNewton:
 
 
 # %% [markdown]
-# `history.predicted` is what the bowl promises after each iteration. It costs nothing, since $b$, $d$ and $r$ are
-# there.
+# `history.predicted` is what the bowl promises after each iteration. It costs no product, since $b$, $d$ and $r$ are
+# there, and $A d$ is $b - r$. (The core's figures spend one, as there $r$ is not handed on.)
 #
 # ## 6. Scales, and directions that live on
 # How steep is the bowl for a number in $\mathbf w_1$, and for one in $\mathbf w_2$? The mean of the diagonal of $J^T J$

@@ -394,13 +394,14 @@ blame = Exercise(
     reference="I take the true mask of each later frame, average it to cells and bring it up again, just as scores "
     "are. The J of that is a ceiling: what lies above it is the price of coarse cells, what lies between it and D is "
     "due to wrong scores. Then I look at where D's wrong pixels are: within 8 pixels of the true outline, or farther. "
-    "Errors that are near could be drawn better by a network that sees finer maps. Errors that are far, on another "
-    "object or in the ground, cannot; they need better scores: more samples, other features, or updates from later "
-    "frames. As a control I would do the same for a matcher with its decoder, on the same clips, frame by frame. If D "
-    "lost only near the outline, refinement would be all that is missing.",
+    "Errors that are near could be drawn better by a network that sees finer maps. But a thin part, such as a tail, "
+    "lies near the outline as a whole, so I also count which share of the object's own pixels lies there. Errors that "
+    "are far, on another object or in the ground, need better scores: more samples, other features, or updates from "
+    "later frames. As a control I would do the same for a matcher with its decoder, on the same clips, frame by frame. "
+    "If D lost only near the outline, refinement would be all that is missing.",
     rubric=(
         "There is a ceiling: a J for perfect scores on the same cells.",
-        "Errors are counted by place, near the outline and far from it.",
+        "Errors are counted by place, near the outline and far from it, beside how much of the object lies near it.",
         "It says which remedy each outcome would call for.",
         "Everything is measured on the same clips and frames, with a control.",
     ),
