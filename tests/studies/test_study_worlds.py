@@ -16,14 +16,11 @@ def cheap(monkeypatch, tmp_path):
         "toys": {"easy": ("test", ["easy"], 2, "first")},
         "creatures": {"twins": ("val", ["twins"], 1, "first"), "several": ("val", ["easy"], 1, "all")},
     }
+    bins = {"bins": ("still", "histogram:bins=8"), "back": ("histogram:bins=8", "still")}
     for module, name, value in (
         (worlds, "GENERATED", lists),
         (worlds, "BASELINES", ()),
-        (
-            worlds,
-            "STEPS",
-            {"matching": {"colour": ("still", "histogram")}, "S1": {"bins": ("still", "histogram:bins=8")}},
-        ),
+        (worlds, "STEPS", {"matching": {"colour": ("still", "histogram")}, "S1": bins}),
         (worlds, "SEVERAL", ["S1"]),
         (worlds, "ROOT", tmp_path),
         (worlds, "RESULTS", tmp_path),
@@ -43,23 +40,26 @@ def test_rows_that_are_not_made_again_stay(cheap):
     rows = cheap("--part", "matching")
     again = cheap("--part", "S1", "--world", "toys")
     assert [row.get("tracker", row.get("step")) for row in again] == [
-        *("still", "histogram", "histogram:bins=8", "colour", "bins"),
+        *("still", "histogram", "histogram:bins=8", "colour", "bins", "back"),
         *("still", "histogram", "colour"),
     ]
-    assert again[5:] == rows[3:] and again[3] == rows[2]
+    assert again[6:] == rows[3:] and again[3] == rows[2]
 
 
-MADE = ["still", "histogram", "histogram:bins=8", "colour", "bins"]
+MADE = ["still", "histogram", "histogram:bins=8", "colour", "bins", "back"]
 
 
 def test_each_list_has_its_trackers_and_steps_and_a_second_run_takes_what_is_there(cheap, monkeypatch, tmp_path):
     rows = cheap()
     lists = ("toys", "easy"), ("creatures", "twins"), ("creatures", "several")
     assert list(dict.fromkeys((row["world"], row["list"]) for row in rows)) == [*lists]
-    several = [MADE[0], MADE[2], MADE[4]]
+    several = [MADE[0], MADE[2], *MADE[4:]]
     assert [row.get("tracker", row.get("step")) for row in rows] == [*MADE, *MADE, *several]
     assert [row["clips"] for row in rows if "tracker" in row] == [2, 2, 2, 1, 1, 1, 1, 1]
-    assert {"G", "J_seen", "J_unseen"} <= {*rows[-2]} and "G" not in rows[0]
+    assert {"G", "J_seen", "J_unseen"} <= {*rows[-3]} and "G" not in rows[0]
+    bins, back = rows[4:6]
+    assert back["gain"] == -bins["gain"] and (back["low"], back["high"]) == (-bins["high"], -bins["low"])
+    assert (back["won"], back["lost"]) == (bins["lost"], bins["won"]) and back["J_before"] == bins["J_after"]
     monkeypatch.setattr("vosnb.trackers.simple.HistogramTracker._step", None)  # it would fail if it ran again
     assert cheap() == rows
     assert cheap("--world", "toys") == rows

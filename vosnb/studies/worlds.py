@@ -7,8 +7,8 @@ steps on both, on the same clips: object 1 alone, and for S1 all objects too. Cr
 holds clips as their owners publish them, and no clip of it is part of the project. A run that was stopped goes on where
 it was (build/studies/).
 Writes data/results/worlds.json: of each list of clips a row for each tracker, with J and its 95 % interval, and a row
-for each step from one tracker to another, with the gain, its paired interval, clips won and lost. With `--part`, or
-`--world`, rows that are not made again stay.
+for each step from one tracker to another, with the gain, its paired interval, clips won and lost. With `--part`,
+`--world` or `--list`, rows that are not made again stay.
 """
 
 import argparse
@@ -53,7 +53,7 @@ STEPS = {  # {part: {step: (before, after)}}
         "S1 on creatures' backbone, D alone to D and R": ("target-model", "frtm-static"),
         "S1 on creatures' backbone, updated": ("frtm-static", "frtm"),
     },
-    "S1": {  # a tracker that others are compared with comes before them
+    "S1": {
         "S1, beside matching": (f"matching{PHOTOS}", f"frtm{PHOTOS}"),
         "D alone, backbone": ("target-model", f"target-model{PHOTOS}"),
         "S1, base net to D alone": (f"base-net{PHOTOS}", f"target-model{PHOTOS}"),
@@ -79,6 +79,7 @@ def main():
     parser.add_argument("--real", help="folder of clips in DAVIS, YouTube-VOS or OVIS layout")
     parser.add_argument("--split", action="append", help="a list of its clips; may be given several times")
     parser.add_argument("--world", action="append", choices=[*GENERATED, "real"], help="by default all")
+    parser.add_argument("--list", action="append", help="of clips, as in worlds.json; by default all")
     parser.add_argument("--part", action="append", choices=STEPS, help="by default all")
     parser.add_argument("--jobs", type=int, default=1, help="processes side by side")
     given = parser.parse_args()
@@ -91,7 +92,7 @@ def main():
         lists = GENERATED.get(world) or {split: (split, None, None, "first") for split in given.split or ["val"]}
         for name, (split, difficulties, clips, objects) in lists.items():
             here = [part for part in parts if objects == "first" or part in SEVERAL]
-            if not here:
+            if not here or name not in (given.list or [name]):
                 continue
             results = bench(
                 trackers_of(*here),
@@ -129,11 +130,18 @@ def rows_of(world: str, name: str, parts: list[str], results: dict) -> list[dict
             kept |= {key: row[key] for key in TABLE_2 if row.get(key) is not None}
         found.append(rounded(where | {"tracker": tracker} | kept))
     for step, (before, after) in (pair for part in parts for pair in STEPS[part].items()):
-        pair = pairs[before, after]
-        row = where | {"step": step, "before": before, "after": after, "clips": pair["clips"]}
+        row = where | {"step": step, "before": before, "after": after, "clips": scores[after]["clips"]}
         row |= {"J_before": scores[before]["J"], "J_after": scores[after]["J"]}
-        found.append(rounded(row | gain_of(pair)))
+        known = (before, after) in pairs  # `bench` has each pair once, in the order of its trackers
+        gain = gain_of(pairs[before, after]) if known else turned(gain_of(pairs[after, before]))
+        found.append(rounded(row | gain))
     return found
+
+
+def turned(gain: dict) -> dict:
+    """What the other of two trackers gains; a single clip has no interval."""
+    less = {key: None if gain[key] is None else -gain[key] for key in ("gain", "low", "high")}
+    return {"gain": less["gain"], "low": less["high"], "high": less["low"], "won": gain["lost"], "lost": gain["won"]}
 
 
 if __name__ == "__main__":
