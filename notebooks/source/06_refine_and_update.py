@@ -315,10 +315,10 @@ class ChannelAttention(nn.Module):
 # %% [markdown]
 # One residual block (two convolutions whose answer is added to their input) comes before the attention and one after
 # it, and that is a level: `after(attention(before(T(x, s)), below))`. We run the levels, and set R's answer beside the
-# mask that is read off D's scores. Ours differ from S1's in two ways. The deepest level
-# gets the scores alone: from the features at stride 8 R learned what our few hundred training clips show, and spoiled
-# real video. And our R says what to *change* about that mask, and before training its last weights are zero: it begins
-# as changing nothing. To learn where the scores count we also give some levels scores of 0.
+# mask that is read off D's scores. Ours differ from S1's in two ways. The deepest level gets the scores alone: from the
+# features at stride 8 R learned what our few hundred training clips show, and spoiled real video. And our R says what
+# to *change* about that mask, and before training its last weights are zero: it begins as changing nothing. To learn
+# where the scores count we also give some levels scores of 0.
 
 # %%
 R = net.refiner
@@ -971,11 +971,11 @@ show.forest(
 # creatures, it adds {{R_creatures:+.3f}}. **What depends on home.** D in the place of the base net changes J by
 # {{D_real:+.3f}} on real video (the paper: {{D_paper:+.3f}}), {{D_easy:+.3f}} on easy toys and {{D_creatures:+.3f}} on
 # creatures, where the base net was trained. **Updates** change it by {{U_real:+.3f}} [{{U_real_low:+.3f}},
-# {{U_real_high:+.3f}}] on real video (the paper: {{U_paper:+.3f}}),
-# {{U_easy:+.3f}} on easy toys and {{U_twins:+.3f}} [{{U_twins_low:+.3f}}, {{U_twins_high:+.3f}}] on twins. Compare that
-# with the {{study_clips}} toys clips above, where own masks changed J by {{own_gain:+.3f}}: those were clips of all
-# kinds, and on the {{own_twins_clips}} twins among them it was {{own_twins:+.3f}}. Whether updates pay depends on the
-# clips, and so we count wins and losses clip by clip.
+# {{U_real_high:+.3f}}] on real video (the paper: {{U_paper:+.3f}}), {{U_easy:+.3f}} on easy toys and {{U_twins:+.3f}}
+# [{{U_twins_low:+.3f}}, {{U_twins_high:+.3f}}] on twins. Compare that with the {{study_clips}} toys clips above, where
+# own masks changed J by {{own_gain:+.3f}}: those were clips of all kinds, and on the {{own_twins_clips}} twins among
+# them it was {{own_twins:+.3f}}. Whether updates pay depends on the clips, and so we count wins and losses clip by
+# clip.
 #
 # The paper also asks how much is lost on *unseen* categories, which training never showed: S1 has J 71.6 on seen ones
 # and 65.0 on unseen ones, its rival S2S, which fine-tunes a whole network, 71.0 and 55.5. Among our creatures D and R
