@@ -849,7 +849,7 @@ show.figure(
 # look at the last frames. As a control we take out as many of the *best* labelled ones.
 
 
-# %%
+# %% tags=["plot"]
 def taking_out(slots):
     """Mean J in the last third of the clip, of a D that never learned from these slots."""
     D = copy.deepcopy(learner.D)
