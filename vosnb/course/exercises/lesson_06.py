@@ -190,7 +190,8 @@ first_share = Exercise(
     title="What is left to frame 0",
     kind="warm-up",
     task="The memory holds frame 0, with weights that sum to one, and room for all that comes. Then so many new frames "
-    "come in, each with its weight as S1 says it. Which share of all weight is left to frame 0?",
+    "come in. The first one divides frame 0's weights by 1 - eta and gets eta; each later one gets 1 / (1 - eta) times "
+    "the one before. At the end all are divided by their sum. Which share of all weight is left to frame 0?",
     difficulty=2,
     importance=4,
     minutes=8,
