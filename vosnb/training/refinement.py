@@ -184,7 +184,7 @@ def sample_loss(net: nn.Module, first, first_mask, maps, mask, scores, device):
 @checked
 def train(
     what: Literal["refinement", "base-net"] = "refinement",
-    steps: Count = 1500,
+    steps: Count = 1200,
     batch: Count = 8,
     seed: Seed = 0,
     out: str | Path | None = None,
@@ -193,7 +193,7 @@ def train(
     count: Count | None = None,
     backbone: Literal[*RECIPES] = "photos",
 ) -> Path:
-    """Train "refinement" or "base-net" and write its weights; under half an hour on two cores by default.
+    """Train "refinement" or "base-net" and write its weights; about half an hour on two cores by default.
 
     count: of clips. Raises FileNotFoundError when there is nothing to resume.
     """
