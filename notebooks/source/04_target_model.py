@@ -234,9 +234,9 @@ show.heat(
 # All four kangaroos are bright, and so is the basket: this direction does not tell this kangaroo from the others. What
 # went wrong? The features come from many layers, and some are *loud*: the loudest direction in feature space varies
 # {{loudness:,.0f ± 2000}} times as much as the median one. A dot product listens to whoever is loudest. **Whitening**
-# gives all directions the same variance, and none goes along with another: `UntrainedTargetNet` measures mean and
-# covariance of frame 0 (`begin`) and whitens by them (`features`); {{to deeper}} has the details. Then we subtract the
-# same two means.
+# gives all directions nearly the same variance (the faintest are held back, so that noise is not blown up), and none
+# goes along with another: `UntrainedTargetNet` measures mean and covariance of frame 0 (`begin`) and whitens by them
+# (`features`); {{to deeper}} has the details. Then we subtract the same two means.
 
 
 # %%
@@ -613,18 +613,19 @@ breaking(at_size)
 # %% [markdown]
 # At the size 0.35 the kangaroo covers {{small_share:.1%}} of the picture, and its mean score is {{small_plain:.2f}}
 # while all pixels weigh alike; at its own size it was {{own_plain:.2f}}. Turn the size to 0.2, and it is
-# {{tiny_plain:.2f}}: to call it ground costs little. Now set kappa to 0.1. At the size 0.35 the score is
-# {{small_weighted:.2f}}, but J falls from {{small_plain_J:.2f}} to {{small_J:.2f}}, and with 0.6 to
+# {{tiny_plain:.2f}}: to call it ground costs little, and besides, so small an object is only a few cells wide, and
+# nearly every cell of it is part ground; this experiment does not separate the two. Now set kappa to 0.1. At the size
+# 0.35 the score is {{small_weighted:.2f}}, but J falls from {{small_plain_J:.2f}} to {{small_J:.2f}}, and with 0.6 to
 # {{small_high_J:.2f}}: the blob grows beyond the outline, since now the ground near it costs little. For a mask that is
 # bad. For a first half it may be the better way to be wrong: **what is too much can be cut away later; what is missing
 # is hard to bring back.** (The pale patch is where the kangaroo was cut out and painted over.)
 #
 # ## One frame is little
-# D has {{D_numbers:,}} numbers to choose, and frame 0 has {{cells:,}} cells to choose them by. With so many numbers for
-# so few cells there is a danger: D may fit what is peculiar to frame 0, and do worse on later frames. S1 makes more
-# frames out of frame 0: *"We then apply a random affine warp and blur before pasting the target object back onto the
-# image."* (The tracker on the scoreboard makes ten; here we take five, and 32 hidden channels where it has 64, to save
-# time.)
+# D has {{D_numbers:,}} numbers to choose, which amount to one kernel of {{kernel_numbers:,}}, and frame 0 has
+# {{cells:,}} cells to choose them by. With so many numbers for so few cells there is a danger: D may fit what is
+# peculiar to frame 0, and do worse on later frames. S1 makes more frames out of frame 0: *"We then apply a random
+# affine warp and blur before pasting the target object back onto the image."* (The tracker on the scoreboard makes ten;
+# here we take five, and 32 hidden channels where it has 64, to save time.)
 
 # %% tags=["plot"]
 here = next((one for one in bench if one.clip is clip), None) or prepare(clip)
@@ -681,10 +682,11 @@ guess_samples.reveal(
 # sizes serves none of them well. D has a direction for each of nine neighbouring cells, and may be able to afford it.
 # From here on D has five samples.
 #
-# Be fair to the simple tracker, though. With frame 0 alone it has {{J_yours:.2f}}, and D with its samples {{J_D:.2f}}.
-# On these clips the second layer does not buy J. What it is for comes in lesson 06: there the first layer stays as it
-# is and only the small second one learns on, {{second_numbers:,}} numbers, far fewer than the {{kernel_numbers:,}} that
-# one 3 x 3 layer on all {{channels}} features would have.
+# Be fair to the simple tracker, though. With frame 0 alone it has {{J_yours:.2f}}, the two whitened means of your
+# warm-up have {{J_white:.2f}}, and D with its samples has {{J_D:.2f}}: nine clips cannot tell these three apart. On
+# these clips neither least squares nor the second layer buys J. What it is for comes in lesson 06: there the first
+# layer stays as it is and only the small second one learns on, {{second_numbers:,}} numbers, far fewer than the
+# {{kernel_numbers:,}} that one 3 x 3 layer on all {{channels}} features would have.
 #
 # ## Is it the mask? Is it the features?
 # Two controls. *A wrong mask*: D learns with every mask moved sideways by half the picture. *Colour*: D sees only the
@@ -789,17 +791,19 @@ show.forest(
 )
 
 # %% [markdown]
-# Photographs' features bring D, beside those of the creatures' backbone, {{backbone_real:+.2f}} on real video and
-# {{backbone_easy:+.2f}} on easy toys. On toy twins it is {{backbone_twins:+.2f}}, and zero is inside the interval.
-# Learning on in later frames adds {{update_twins:+.3f}} on twins and {{update_real:+.3f}} on real video; that is
-# lesson 06.
+# With photographs' features, and with the samples, channels and frame size that go with them, D gains
+# {{backbone_real:+.2f}} on real video and {{backbone_easy:+.2f}} on easy toys; we think that most of it comes from the
+# features, but these rows do not separate them. On toy twins it is {{backbone_twins:+.2f}}, and zero is inside the
+# interval. Learning on in later frames adds {{update_twins:+.3f}} on twins and {{update_real:+.3f}} on real video; that
+# is lesson 06.
 #
 # And beside matching, with frame 0 as the only memory of both? On real video D has {{alone_real:.2f}}, matching
 # {{matched_real:.2f}}, nearest neighbours, which learn nothing, {{near_real:.2f}}. On easy toys it is
 # {{alone_easy:.2f}}, {{matched_easy:.2f}} and {{near_easy:.2f}}; on twins {{alone_twins:.2f}}, {{matched_twins:.2f}}
 # and {{near_twins:.2f}}; with a pasted look-alike {{alone_pasted:.2f}}, {{matched_pasted:.2f}} and {{near_pasted:.2f}}.
-# So in each of these four lists D's mean is above that of nearest neighbours, most clearly among twins. It is below or
-# about equal to that of a matcher with a trained decoder. Why not above?
+# So in each of these four lists D's mean is above that of nearest neighbours, most clearly among twins; on creatures,
+# the fifth, the two are level. It is below or about equal to that of a matcher with a trained decoder, and far below on
+# creatures. Why not above?
 #
 # ## Coarse, or wrong?
 
@@ -840,13 +844,14 @@ print(f"wrong pixels of D within 8 pixels of the outline: {wrong_near:.0%}")
 print(f"the same of all pixels: {all_near:.0%}; of the object's pixels: {object_near:.0%}")
 
 # %% [markdown]
-# With perfect scores, cells of 8 pixels would have {{ceiling:.2f}}. So coarse cells cost {{coarse_costs:.2f}}, and
-# wrong scores {{wrong_costs:.2f}} more. Of D's wrong pixels {{nearby:.0%}} lie within 8 pixels of the true outline,
-# where only {{band:.0%}} of all pixels lie, but {{thin:.0%}} of the object's. So most of what D gets wrong is near the
-# outline. Take care, though: a tail or a leg is thin, and lies near the outline as a whole, so a part that D misses
-# altogether may be counted here as well. Those that are only drawn too coarsely are what a network with finer maps can
-# hope to mend: R, in lesson 06. The others need better scores, from more frames to learn from, which is lesson 06 as
-# well. (The control, the same count for a matcher with its decoder, we leave to you.)
+# With the true share of each cell as its score, J would be {{ceiling:.2f}}; other scores might draw a little better
+# still, so take this as a rough ceiling. So coarse cells cost about {{coarse_costs:.2f}}, and wrong scores about
+# {{wrong_costs:.2f}} more. Of D's wrong pixels {{nearby:.0%}} lie within 8 pixels of the true outline, where only
+# {{band:.0%}} of all pixels lie, but {{thin:.0%}} of the object's. So most of what D gets wrong is near the outline.
+# Take care, though: a tail or a leg is thin, and lies near the outline as a whole, so a part that D misses altogether
+# may be counted here as well. Those that are only drawn too coarsely are what a network with finer maps can hope to
+# mend: R, in lesson 06. The others need better scores, from more frames to learn from, which is lesson 06 as well. (The
+# control, the same count for a matcher with its decoder, we leave to you.)
 #
 # ## What we now know
 # - A mask can come from a dot product. The direction from the mean of the rest to the mean of the object has J
