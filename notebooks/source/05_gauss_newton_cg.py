@@ -566,9 +566,9 @@ check(exercises.mend_conjugate, mend_conjugate)
 # those are few. We do not count them here; the fall of the loss below is our evidence. We need a product
 # $A p = J^T (J p)$. $J p$ says how the scores move when $\mathbf w$ moves by $p$, and that is the product rule,
 # $\mathbf w_2 * (p_1 * \mathbf x) + p_2 * (\mathbf w_1 * \mathbf x)$; $J^T$ is what backpropagation computes. The
-# package has both in closed form, on cells and not on pixels. Such a product takes {{product_ms:.0f ± 6}} ms, about as
-# long as a gradient, {{gradient_ms:.0f ± 6}} ms. Torch, which differentiates all pixels, took {{fold_gain:.0f ± 6}}
-# times as long. (An update of $\mathbf w_2$ alone from sums that are kept was {{update_gain:.0f ± 15}} times faster on
+# package has both in closed form, on cells and not on pixels. Such a product takes {{product_ms:.0f ± 15}} ms, about as
+# long as a gradient, {{gradient_ms:.0f ± 15}} ms. Torch, which differentiates all pixels, took {{fold_gain:.0f ± 12}}
+# times as long. (An update of $\mathbf w_2$ alone from sums that are kept was {{update_gain:.0f ± 25}} times faster on
 # five samples, and more so on the many that lesson 06 keeps. How all this is done: {{to deeper}}.)
 
 

@@ -331,7 +331,7 @@ print(
 )
 
 # %% [markdown]
-# The same loss and the same gradient, {{fold_faster:.0f ± 40}} times as fast on our machine. `TargetModel` folds once
+# The same loss and the same gradient, {{fold_faster:.0f ± 80}} times as fast on our machine. `TargetModel` folds once
 # and works on cells throughout; it never makes a pixel again. And if labels were brought *down* to the cells instead?
 # As fast, another loss:
 
