@@ -12,11 +12,13 @@ from vosnb.studies import common, photographs
 
 @pytest.fixture
 def cheap(monkeypatch, tmp_path):
+    sees, s1 = photographs.sees, photographs.s1
     small = {"short_side": 64, "augmented": 2, "hidden": 4, "gauss_newton": 1}
     parts = {
-        "features": (partial(photographs.sees, **small), {"stride 8 alone": small | {"maps": (0,)}}, 1),
+        "features": (partial(sees, **small), sees, {"stride 8 alone": small | {"maps": (0,)}}, 1),
         "tuning": (
-            partial(photographs.s1, "base-net", short_side=64),
+            partial(s1, "base-net", short_side=64),
+            partial(s1, "base-net+finetune"),
             {"one step": {"short_side": 64, "finetune": 1}},
             2,
         ),

@@ -290,3 +290,8 @@ OFFLINE = {  # {what `vosnb train` calls it: {backbone: network}}
     "refinement": {"photos": PhotographRefinementNet, "creatures": RefinementNet},
     "base-net": {"photos": PhotographBaseNet, "creatures": BaseNet},
 }
+
+
+def offline_name(what: str, backbone: str) -> str:
+    """Of their weights: those on creatures came first, and say no more than what they are."""
+    return what if backbone == "creatures" else f"{what}-{backbone}"

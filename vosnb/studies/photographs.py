@@ -20,19 +20,17 @@ import time
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 
 from vosnb import creatures, toys
 from vosnb.clips import Clip
 from vosnb.datasets import load
 from vosnb.efficientnet import of_one_length
-from vosnb.features import Whitening
 from vosnb.methods.refinement import UntrainedTargetNet
 from vosnb.paths import RESULTS
 from vosnb.studies.common import gains, rounded, write
+from vosnb.studies.target import KINDS
 from vosnb.trackers import make_tracker
 
-KINDS = ("easy", "lookalike", "occlusion", "deformation", "light", "reappear")
 FRAMES = 24
 
 
@@ -41,25 +39,17 @@ class Sees(UntrainedTargetNet):
 
     def __init__(self, maps=(0, 1, 2), length: bool = False, floor: float = 0.03, whiten: bool = True):
         super().__init__()
-        self.maps, self.length, self.floor, self.whitened = maps, length, floor, whiten
+        self.maps, self.length, self.FLOOR, self.whitened = maps, length, floor, whiten
 
     def together(self, maps: list[torch.Tensor]) -> torch.Tensor:
-        size = maps[0].shape[-2:]
-        x = torch.cat([F.adaptive_avg_pool2d(maps[i], size) for i in self.maps], 1)
+        x = super().together([maps[i] for i in self.maps])
         return of_one_length(x) if self.length else x
 
     def begin(self, maps):
-        x = self.together(maps)
-        self.whiten = Whitening(x.shape[1], self.floor)
-        cells = x.movedim(1, -1).flatten(0, -2)
-        if self.whitened:
-            self.whiten.fit(cells)
-        else:
-            self.whiten.mean.copy_(cells.mean(0))
+        super().begin(maps)
+        if not self.whitened:
+            cells = self.together(maps).movedim(1, -1).flatten(0, -2)
             self.whiten.matrix.copy_(torch.diag(1 / cells.std(0)))
-
-    def features(self, maps):
-        return self.whiten(self.together(maps))
 
 
 FEATURES = {  # {what is turned: settings of `sees`}
@@ -110,10 +100,10 @@ def s1(name: str, **turned):
     return make_tracker(name, backbone="photos", **turned)
 
 
-PARTS = {  # {part: (default, what is turned of it, every how manieth clip)}
-    "features": (sees, FEATURES, 1),
-    "settings": (partial(s1, "frtm"), SETTINGS, 1),
-    "tuning": (partial(s1, "base-net"), RATES, 3),
+PARTS = {  # {part: (default, what is made, with which settings turned, every how manieth clip)}
+    "features": (sees, sees, FEATURES, 1),
+    "settings": (partial(s1, "frtm"), partial(s1, "frtm"), SETTINGS, 1),
+    "tuning": (partial(s1, "base-net"), partial(s1, "base-net+finetune"), RATES, 3),
 }
 
 
@@ -140,11 +130,8 @@ def main():
 
 def tried(part: str, name: str, clips: list[Clip]) -> list[dict]:
     """What each setting of a part gains on these clips."""
-    default, turned, every = PARTS[part]
-    if part == "tuning":
-        makers = {what: partial(s1, "base-net+finetune", **settings) for what, settings in turned.items()}
-    else:
-        makers = {what: partial(default, **settings) for what, settings in turned.items()}
+    default, made, turned, every = PARTS[part]
+    makers = {what: partial(made, **settings) for what, settings in turned.items()}
     found = gains(f"photographs-{part}-{name}", default, makers, clips[::every])
     return [rounded({"part": part, "list": name, "setting": what} | row) for what, row in found.items()]
 

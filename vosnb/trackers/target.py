@@ -14,7 +14,7 @@ from vosnb.methods.augmentation import augment_first_frame
 from vosnb.methods.gauss_newton import DIRECTIONS
 from vosnb.methods.losses import soft_mask_loss
 from vosnb.methods.matching import MatchingNet, soft_aggregate
-from vosnb.methods.refinement import OFFLINE, BaseNet, UntrainedTargetNet, backbone_maps
+from vosnb.methods.refinement import OFFLINE, BaseNet, UntrainedTargetNet, backbone_maps, offline_name
 from vosnb.methods.target_model import Settings, TargetModel
 from vosnb.settings import Count, Part, Positive, Seed, Share, Steps
 from vosnb.trackers.base import SHORT_SIDES, Backbone, NetworkTracker, resize
@@ -32,8 +32,7 @@ def odds_aggregate(p: torch.Tensor) -> torch.Tensor:
 
 def load_offline(what: str, backbone: str, weights: Weights | None) -> nn.Module:
     """R or the base net, "refinement" or "base-net", on a backbone, by default with the shipped weights."""
-    shipped = {"creatures": what, "photos": f"{what}-photos"}[backbone]
-    return load_weights(OFFLINE[what][backbone](), weights or shipped)
+    return load_weights(OFFLINE[what][backbone](), weights or offline_name(what, backbone))
 
 
 SUITED = {  # what suits D on each backbone, where nothing is said: channels, images of frame 0, weight of a new sample

@@ -27,7 +27,7 @@ from vosnb.features import Device, load_weights, save_weights, to_image
 from vosnb.methods.augmentation import augment_first_frame
 from vosnb.methods.losses import soft_mask_loss
 from vosnb.methods.matching import MatchingNet
-from vosnb.methods.refinement import OFFLINE, BaseNet, RefinementNet, UntrainedTargetNet, backbone_maps
+from vosnb.methods.refinement import OFFLINE, BaseNet, RefinementNet, UntrainedTargetNet, backbone_maps, offline_name
 from vosnb.methods.target_model import Settings, TargetModel
 from vosnb.settings import Count, Seed, checked
 from vosnb.training.loop import begin, descend, fit, kept, prepare
@@ -60,11 +60,11 @@ RECIPES = {
 }
 
 
-def load_backbone(name: str = "creatures", device="cpu") -> Callable[[torch.Tensor], tuple]:
+def load_backbone(name: str = "creatures") -> Callable[[torch.Tensor], tuple]:
     """A frozen backbone: the matcher's query encoder, or the one that learned from photographs."""
     if name == "photos":
-        return load_photographs(device).maps
-    return load_weights(MatchingNet(), "matching").query_encoder.requires_grad_(False).to(device)
+        return load_photographs().maps
+    return load_weights(MatchingNet(), "matching").query_encoder.requires_grad_(False)
 
 
 def draw_clip(seed: int, n: int, side: int | None = None, **knobs) -> tuple[np.ndarray, np.ndarray]:
@@ -197,7 +197,7 @@ def train(
 
     count: of clips. Raises FileNotFoundError when there is nothing to resume.
     """
-    out = begin(what if backbone == "creatures" else f"{what}-{backbone}", out, resume)
+    out = begin(offline_name(what, backbone), out, resume)
     device, recipe = prepare(seed, device), RECIPES[backbone]
     found = clips(seed, count or recipe.clips, backbone)
     net, samples = OFFLINE[what][backbone]().to(device), clear(found)
