@@ -148,9 +148,10 @@ class NormalEquations:
 
         (sum_k gamma_k Q_k + lambda_2) w2 = sum_k gamma_k q_k,      Q = A'G A,  q = A'b,  A: the features, shifted.
 
-    Q and q are computed once, when a sample comes in, in float64. New weights gamma are then one product with what is
-    stored, and the pixels, the cells and the number of frames seen cost nothing any more. Of the symmetric Q the blocks
-    (c x c, one for two taps of the kernel) on and above the diagonal are stored.
+    Q and q are computed once, when a sample comes in, in its own type (float64 takes twice as long), and stored and
+    solved in float64. New weights gamma are then one product with what is stored, and the pixels, the cells and the
+    number of frames seen cost nothing any more. Of the symmetric Q the blocks (c x c, one for two taps of the kernel)
+    on and above the diagonal are stored.
     """
 
     def __init__(self, capacity: int, channels: int, kernel: int = 3, device: torch.device | str = "cpu"):
@@ -162,15 +163,15 @@ class NormalEquations:
     def put(self, slot: int, x: torch.Tensor, folded: Folded) -> None:
         """Fill a slot, or replace what is there: x (c, h, w), already through w1, and labels folded as one sample."""
         (h, w), k, edge = x.shape[-2:], self.kernel, self.kernel // 2 + 1
-        shifted = F.pad(x.double(), (edge,) * 4).unfold(1, h, 1).unfold(2, w, 1).permute(1, 2, 0, 3, 4)
+        shifted = F.pad(x, (edge,) * 4).unfold(1, h, 1).unfold(2, w, 1).permute(1, 2, 0, 3, 4)
         A = shifted[1:-1, 1:-1].reshape(k * k, len(x), h * w)  # by the taps of the kernel; views, one cell more a side
-        GA = x.new_zeros(k, k, len(x), h, w, dtype=torch.float64)
-        for o, weight in enumerate(folded.stencil[0].double()):
+        GA = x.new_zeros(k, k, len(x), h, w)
+        for o, weight in enumerate(folded.stencil[0]):
             GA.addcmul_(weight, shifted[o // 3 : o // 3 + k, o % 3 : o % 3 + k])
         GA = GA.view_as(A).transpose(1, 2)
         blocks = [A[o] @ GA[o:] for o in range(k * k)]
-        q = A @ folded.target[0].double().flatten()
-        self.stored[slot] = torch.cat([torch.cat(blocks).flatten(), q.flatten(), folded.constant.double()])
+        q = A @ folded.target[0].flatten()
+        self.stored[slot] = torch.cat([torch.cat(blocks).flatten(), q.flatten(), folded.constant])
 
     def problem(self, gamma: torch.Tensor, regular: float) -> QuadraticProblem:
         """The quadratic in w2, laid out as (k^2, c), for the weights gamma (n,) of the first n slots."""
