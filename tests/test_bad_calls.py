@@ -18,7 +18,7 @@ from vosnb.features import load_imagenet, load_weights
 from vosnb.methods.matching import MatchingNet, Memory
 from vosnb.methods.robot import Robot
 from vosnb.trackers import Ensemble, HistogramTracker, MatchingTracker, StillTracker, make_tracker, parse_tracker
-from vosnb.trackers.ridge import ClipFeatures, InteractiveSegmenter
+from vosnb.trackers.interactive import ClipFeatures, InteractiveSegmenter
 from vosnb.trackers.session import InteractiveSession, curve
 from vosnb.widgets import AffinityExplorer, MaskPlayer
 from vosnb.widgets.sliders import Sliders

@@ -22,7 +22,7 @@ from vosnb.files import explain
 from vosnb.methods.scribbles import Scribble, to_davis
 from vosnb.run import export, following, overlay, run, run_scribbles
 from vosnb.run.overlay import write_overlay
-from vosnb.trackers import ridge
+from vosnb.trackers import interactive
 from vosnb.trackers.follow import corrected
 
 T, H, W = 12, 45, 61
@@ -666,7 +666,7 @@ def test_scribbles_write_again_what_is_damaged_and_notice_what_has_changed(files
     (files / "out" / "00007.png").write_bytes(b"")
     assert go()[0] == T and before == {p.name: p.read_bytes() for p in (files / "out").glob("*.png")}
     capsys.readouterr()
-    monkeypatch.setattr(ridge, "InteractiveSegmenter", None)
+    monkeypatch.setattr(interactive, "InteractiveSegmenter", None)
     go()  # nothing is computed again
     another_frame(files)
     with pytest.raises(ClipError, match="Frame 00003.jpg has changed"):

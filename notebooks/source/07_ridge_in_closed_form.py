@@ -51,7 +51,7 @@ from vosnb.methods.robot import Robot
 from vosnb.methods.scribbles import boxes, draw
 from vosnb.paths import RESULTS
 from vosnb.trackers import make_tracker
-from vosnb.trackers.ridge import ClipFeatures, InteractiveSegmenter
+from vosnb.trackers.interactive import ClipFeatures, InteractiveSegmenter
 from vosnb.widgets.scribble_pad import ScribblePad
 from vosnb.widgets.sliders import Sliders
 

@@ -51,7 +51,7 @@ from vosnb.methods.matching import MatchingNet
 from vosnb.methods.robot import Robot
 from vosnb.methods.st_rnn import ACTIVATIONS, PREDECESSORS, ContextNet
 from vosnb.paths import RESULTS
-from vosnb.trackers.ridge import ClipFeatures, InteractiveSegmenter
+from vosnb.trackers.interactive import ClipFeatures, InteractiveSegmenter
 from vosnb.widgets.sliders import Sliders
 
 # %%

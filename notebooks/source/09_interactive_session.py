@@ -54,7 +54,7 @@ from vosnb.methods.robot import Robot
 from vosnb.methods.scribbles import Scribble, draw, from_davis, select
 from vosnb.paths import RESULTS
 from vosnb.session import InteractiveSession, Round, curve, frame_scores
-from vosnb.trackers.ridge import ClipFeatures, InteractiveSegmenter
+from vosnb.trackers.interactive import ClipFeatures, InteractiveSegmenter
 from vosnb.widgets.scribble_pad import ScribblePad
 from vosnb.widgets.sliders import Sliders
 

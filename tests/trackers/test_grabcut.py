@@ -13,7 +13,7 @@ from vosnb.clips.scribbles import Scribble, to_davis
 from vosnb.methods.scribbles import draw
 from vosnb.metrics import jaccard
 from vosnb.trackers.grabcut import GrabCutSegmenter, grabcut
-from vosnb.trackers.ridge import InteractiveSegmenter
+from vosnb.trackers.interactive import InteractiveSegmenter
 
 FRAMES, MASKS = clip()
 ONE = [(0.08, 0.1), (0.42, 0.6)]  # around each disc of frame 0

@@ -11,7 +11,8 @@ from vosnb.methods.robot import Robot
 from vosnb.methods.scribbles import Scribble
 from vosnb.metrics import jaccard
 from vosnb.trackers import make_tracker, segment
-from vosnb.trackers.ridge import ClipFeatures, InteractiveSegmenter, PixelFeatures, at_pixels
+from vosnb.trackers.interactive import ClipFeatures, InteractiveSegmenter, at_pixels
+from vosnb.trackers.ridge import PixelFeatures
 from vosnb.trackers.session import InteractiveSession
 
 NAMES = ("ridge", "ridge+rnn", "ridge+st-rnn")

@@ -97,7 +97,8 @@ def run_scribbles(
     """
     from vosnb.clips.scribbles import from_davis
     from vosnb.methods.scribbles import draw
-    from vosnb.trackers.ridge import BY_NAME, InteractiveSegmenter
+    from vosnb.trackers.interactive import InteractiveSegmenter
+    from vosnb.trackers.ridge import BY_NAME
 
     out, settings = Path(out), dict(settings or {})
     if tracker not in BY_NAME:

@@ -27,7 +27,7 @@ from vosnb.datasets import load
 from vosnb.methods.robot import Robot
 from vosnb.paths import ROOT
 from vosnb.studies.common import write
-from vosnb.trackers.ridge import InteractiveSegmenter
+from vosnb.trackers.interactive import InteractiveSegmenter
 from vosnb.trackers.session import InteractiveSession, Round, curve
 
 VARIANTS = {  # name: settings of the segmenter
