@@ -6,11 +6,14 @@ import torch
 import torch.nn.functional as F
 
 from vosnb import creatures
+from vosnb.efficientnet import load_photographs
+from vosnb.features import double, standardise
 from vosnb.methods.ridge import ridge
 from vosnb.methods.robot import Robot
 from vosnb.methods.scribbles import Scribble
 from vosnb.metrics import jaccard
 from vosnb.trackers import make_tracker, segment
+from vosnb.trackers.base import fit_frame
 from vosnb.trackers.interactive import ClipFeatures, InteractiveSegmenter, at_pixels
 from vosnb.trackers.ridge import PixelFeatures
 from vosnb.trackers.session import InteractiveSession
@@ -55,6 +58,27 @@ def test_frames_in_a_row_are_described_as_all_at_once_up_to_the_scales_of_the_fi
     again = torch.cat([in_turn(image[None]) for image in features.images])
     torch.testing.assert_close(again, whole, atol=1e-4, rtol=1e-4)
     assert whole.shape[1] == 48 + 128 + (48 if context != "none" else 0) + 1
+
+
+def test_photographs_backbone_describes_a_pixel_by_three_strides_and_a_constant(clip):
+    images = fit_frame(clip.frames[0], 240, "cpu").repeat(2, 1, 1, 1)
+    together, in_turn = PixelFeatures(), PixelFeatures()
+    X = together(images)
+    assert X.shape == (2, 16 + 24 + 232 + 1, images.shape[-2] // 4, images.shape[-1] // 4)
+    torch.testing.assert_close(X[:, :40].mean((0, 2, 3)), torch.zeros(40), atol=1e-4, rtol=0)
+    torch.testing.assert_close(X[:, :40].std((0, 2, 3)), torch.ones(40), atol=0.01, rtol=0)
+    assert (X[:, -1] == 1).all()
+    at8 = standardise(load_photographs().maps(images)[2])
+    torch.testing.assert_close(X[:, 40:-1], double(at8), atol=1e-4, rtol=1e-4)
+    in_turn.scales = together.scales
+    torch.testing.assert_close(torch.cat([in_turn(image[None]) for image in images]), X, atol=1e-3, rtol=1e-3)
+
+
+def test_the_ridge_on_photographs_looks_at_240_pixels_and_finds_the_object_again(clip, truth):
+    tracker = make_tracker("ridge:backbone=photos", device="cpu")
+    assert tracker.short_side == 240 and make_tracker("ridge", device="cpu").short_side == 128
+    answers = [mask for _, mask, _ in segment(tracker, clip.only(1))]
+    assert jaccard(truth[1] == 1, answers[1] == 1) > 0.4
 
 
 def test_only_time_brings_earlier_frames_into_a_description(features):

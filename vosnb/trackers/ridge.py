@@ -1,24 +1,26 @@
 """A classifier of pixels in closed form (S2): from a first mask as a tracker, and from scribbles for a whole clip.
 
-A pixel is described by the feature extractor's maps at stride 4 and 8, standardised over the clip, by what a recurrence
-adds to them (`context`), and by a constant, since S2-E3 has no intercept. Interpolating features and classifying
+A pixel is described by a backbone's maps at stride 4, standardised over the clip, by what a recurrence adds to them
+(`context`), and by a constant, since S2-E3 has no intercept. Interpolating features and classifying
 them may change places, so that a scribble's pixel is learned from exactly what is classified there.
 """
 
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
+from vosnb.efficientnet import load_photographs
 from vosnb.features import IMAGENET, double, load_imagenet, load_weights, moments
 from vosnb.methods.matching import MatchingNet
 from vosnb.methods.ridge import Ridge
 from vosnb.methods.st_rnn import ContextNet
 from vosnb.settings import Part, Positive
-from vosnb.trackers.base import NetworkTracker, resize
+from vosnb.trackers.base import SHORT_SIDES, NetworkTracker, resize
 
 BY_NAME = {"ridge": "none", "ridge+rnn": "rnn", "ridge+st-rnn": "st-rnn"}
-BACKBONES = ("matching", "metric", *IMAGENET)
+BACKBONES = ("photos", "matching", "metric", *IMAGENET)
 SHARPNESS = 6.0  # of the softmax that makes probabilities of scores, which are about 0 and 1
 CHUNK = 16  # frames that go through the feature extractor at a time
 
@@ -27,34 +29,41 @@ class PixelFeatures(nn.Module):
     """From images to X (T, D, h, w) at stride 4: a whole clip in one call, or frame by frame, each call going on.
 
     The first call sets each channel's mean and spread, and the recurrence remembers the frames before.
-    context: "none", "rnn" (spatial) or "st-rnn" (spatio-temporal). backbone: "matching", the matcher's query encoder;
-    "metric", which was trained with the recurrences; or without recurrence "resnet18", "resnet34", for which
-    `vosnb data resnet18` fetches ImageNet weights. net: the recurrences and "metric".
+    context: "none", "rnn" (spatial) or "st-rnn" (spatio-temporal). backbone: "photos", which learned from photographs,
+    its maps at stride 2 (averaged), 4 and 8 (doubled); or of other backbones the maps at stride 4 and 8: "matching",
+    the matcher's query encoder; "metric", which was trained with the recurrences; without recurrence "resnet18" and
+    "resnet34", for which `vosnb data resnet18` fetches ImageNet weights. net: the recurrences and "metric".
     """
 
-    def __init__(self, context: str, backbone: str, net: ContextNet | None = None, device=None):
+    def __init__(self, context: str = "none", backbone: str = "photos", net: nn.Module | None = None, device=None):
         if context not in BY_NAME.values() or backbone not in BACKBONES:
             known = f"choose from {', '.join(BY_NAME.values())} and from {', '.join(BACKBONES)}"
             raise ValueError(f"context={context!r} with backbone={backbone!r} is unknown: {known}.")
-        if backbone in IMAGENET and context != "none":
+        if backbone in ("photos", *IMAGENET) and context != "none":
             raise ValueError(f"context={context!r} was not trained on {backbone}: take context=none, as `ridge` does.")
         super().__init__()
-        net = (net or load_weights(ContextNet(), "st-rnn")).to(device)
-        self.rnn = {"none": None, "rnn": net.spatial, "st-rnn": net.temporal}[context]
-        self.encoder = net.encoder
-        if backbone == "matching":
+        if net is None and (context != "none" or backbone == "metric"):
+            net = load_weights(ContextNet(), "st-rnn")
+        self.net = None if net is None else net.to(device)
+        self.rnn = None if context == "none" else {"rnn": self.net.spatial, "st-rnn": self.net.temporal}[context]
+        self.fine = backbone == "photos"  # whether its map at stride 2 counts
+        if backbone == "photos":
+            self.encoder = load_photographs(device or "cpu").maps
+        elif backbone == "matching":
             self.encoder = load_weights(MatchingNet(), "matching").query_encoder.to(device)
         elif backbone in IMAGENET:
             self.encoder = load_imagenet(backbone).to(device)
+        else:
+            self.encoder = self.net.encoder
         self.scales, self.before = {}, None
 
     @torch.no_grad()
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        maps = [self.encoder(part)[1:] for part in images.split(CHUNK)]
-        at4, at8 = (
-            self._standard(name, torch.cat(x)) for name, x in zip(("4", "8"), zip(*maps, strict=True), strict=True)
-        )
-        parts = [at4, double(at8)]
+        maps = zip(*[self.encoder(part) for part in images.split(CHUNK)], strict=True)
+        at2, at4, at8 = map(torch.cat, maps)
+        at4, at8 = self._standard("4", at4), self._standard("8", at8)
+        parts = [self._standard("2", F.avg_pool2d(at2, 2))] if self.fine else []
+        parts += [at4, double(at8)]
         if self.rnn is not None:
             outputs = []
             for x in at8:
@@ -85,7 +94,7 @@ class RidgeTracker(NetworkTracker):
         sharpness: Positive = SHARPNESS,
         **network,
     ):
-        super().__init__(**network)
+        super().__init__(**{"short_side": SHORT_SIDES.get(backbone, SHORT_SIDES["creatures"])} | network)
         self.context, self.backbone, self.lam, self.share, self.sharpness = context, backbone, lam, share, sharpness
         self._reset()
 
