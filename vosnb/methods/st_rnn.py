@@ -9,10 +9,13 @@ Shapes: T frames of B clips, x (T, B, C, H, W); hidden states h and what feeds t
 sweeps to se, sw, ne, nw, turned such that every sweep runs to the south-east.
 """
 
+from copy import deepcopy
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from vosnb import efficientnet
 from vosnb.features import WIDTHS, Backbone
 
 SWEEPS = ("se", "sw", "ne", "nw")
@@ -22,11 +25,12 @@ PREDECESSORS = {4: ((1, 0), (0, 1)), 8: ((1, 0), (0, 1), (1, 1))}  # by neighbou
 
 def turn(x: torch.Tensor) -> torch.Tensor:
     """x (B, H, W, n) four times, mirrored such that each sweep runs to the south-east: (4, B, H, W, n)."""
-    return torch.stack([x, x.flip(2), x.flip(1), x.flip(1, 2)])
+    return turn_back(x.expand(4, *x.shape))
 
 
 def turn_back(h: torch.Tensor) -> torch.Tensor:
-    """Undo `turn`: (4, B, H, W, n), each sweep's states back in their places."""
+    """Mirror each sweep's (B, H, W, n) of (4, B, H, W, n): undoes what `turn` does, and does it, for it is its own
+    inverse."""
     return torch.stack([h[0], h[1].flip(2), h[2].flip(1), h[3].flip(1, 2)])
 
 
@@ -91,7 +95,7 @@ class STRNN(nn.Module):
 
     def step(self, x: torch.Tensor, before: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """One frame, x (B, C, H, W), after one with the states `before`: y (B, O, H, W) and its states, as `before`."""
-        z = torch.einsum("dbhwc,dnc->dbhwn", turn(x.movedim(1, -1)), self.U) + self.b[:, None, None, None]
+        z = turn_back(torch.einsum("bchw,dnc->dbhwn", x, self.U) + self.b[:, None, None, None])  # Ux, and then mirrored
         if self.K is not None and before is not None:
             z = z + before @ self.K.T
         h = wavefronts(z, self.K_d, self.neighbours, self.activation)
@@ -100,6 +104,8 @@ class STRNN(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x (T, B, C, H, W) -> y (T, B, O, H, W); a frame hears from those before it, never from those after."""
+        if self.K is None:  # frames are as clips are: nothing to each other
+            return self.step(x.flatten(0, 1))[0].unflatten(0, x.shape[:2])
         outputs, h = [], None
         for frame in x:
             y, h = self.step(frame, h)
@@ -107,15 +113,47 @@ class STRNN(nn.Module):
         return torch.stack(outputs)
 
 
-class ContextNet(nn.Module):
-    """The feature extractor and the recurrences on top of it (S2 section 2.4.1): what `vosnb train st-rnn` learns.
+class Recurrences(nn.Module):
+    """What `vosnb train st-rnn` learns: context for a frozen backbone's map at stride 8, once it is standardised.
 
-    encoder: an image to maps at stride 4 and 8. spatial (S2-E1) and temporal (S2-E2) add context to the map at stride
-    8, once it is standardised: 48 channels each from 32 hidden ones.
+    inputs: channels of the map, by default of the backbone that learned from photographs. spatial (S2-E1) and temporal
+    (S2-E2) make 48 channels each from 32 hidden ones.
     """
 
-    def __init__(self, hidden: int = 32, outputs: int = 48, neighbours: int = 8, activation: str = "tanh"):
+    def __init__(
+        self,
+        inputs: int = efficientnet.WIDTHS[-1],
+        hidden: int = 32,
+        outputs: int = 48,
+        neighbours: int = 8,
+        activation: str = "tanh",
+    ):
         super().__init__()
+        self.spatial = STRNN(inputs, hidden, outputs, neighbours, activation, temporal=False)
+        self.temporal = STRNN(inputs, hidden, outputs, neighbours, activation)
+
+
+class ContextNet(Recurrences):
+    """Recurrences over a feature extractor of their own, which was trained with them (S2 section 2.4.1) on creatures.
+
+    encoder: an image to maps at stride 4 and 8.
+    """
+
+    def __init__(self, *of_recurrences):
+        super().__init__(WIDTHS[-1], *of_recurrences)
         self.encoder = Backbone()
-        self.spatial = STRNN(WIDTHS[-1], hidden, outputs, neighbours, activation, temporal=False)
-        self.temporal = STRNN(WIDTHS[-1], hidden, outputs, neighbours, activation)
+
+
+def untrained(seed: int = 0) -> Recurrences:
+    """A control: as many channels as the trained recurrences add, of recurrences that learned nothing."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return Recurrences().eval()
+
+
+def deaf(net: Recurrences) -> Recurrences:
+    """A control: the same network with K_d = K = 0, so that no cell hears from another, nor from another frame."""
+    net = deepcopy(net)
+    for K in (net.spatial.K_d, net.temporal.K_d, net.temporal.K):
+        K.data.zero_()
+    return net

@@ -67,15 +67,20 @@ def load_backbone(name: str = "creatures") -> Callable[[torch.Tensor], tuple]:
     return load_weights(MatchingNet(), "matching").query_encoder.requires_grad_(False)
 
 
-def draw_clip(seed: int, n: int, side: int | None = None, **knobs) -> tuple[np.ndarray, np.ndarray]:
+def draw_clip(
+    seed: int, n: int, side: int | None = None, in_a_row: bool = False, **knobs
+) -> tuple[np.ndarray, np.ndarray]:
     """Clip n: square frames (8, H, W, 3) uint8 and the masks of two objects (8, 2, H, W) bool, forwards or backwards.
 
-    side: of the frames, by default what a backbone sees that learned from creatures. knobs: fields of
-    `creatures.Knobs` to turn in the training mixture.
+    side: of the frames, by default what a backbone sees that learned from creatures. in_a_row: frames that follow each
+    other. knobs: fields of `creatures.Knobs` to turn in the training mixture.
     """
     side = side or RECIPES["creatures"].side
     r = np.random.default_rng([seed, 2, n])
     times = sorted(r.choice(FRAMES, DRAWN, replace=False).tolist())
+    if in_a_row:
+        start = int(r.integers(FRAMES - DRAWN + 1))
+        times = list(range(start, start + DRAWN))
     clip = creatures.generate(int(r.integers(2**31)), "train", "train", (side, side), FRAMES, times=times, **knobs)
     frames, masks = np.stack(list(clip.frames)), np.stack(list(clip.masks))
     if r.random() < 0.3:
