@@ -269,7 +269,7 @@ def train(what, seed, resume, **given):
     use = (
         f"use them as {taker}:weights={weights}"
         if taker
-        else "`--out data/weights/st-rnn.safetensors` puts them to use"
+        else "`--out data/weights/st-rnn-photos.safetensors` puts them to use"
     )
     click.echo(f"Weights are in {weights}; {use}.")
 

@@ -11,6 +11,7 @@ from vosnb.features import double, standardise
 from vosnb.methods.ridge import ridge
 from vosnb.methods.robot import Robot
 from vosnb.methods.scribbles import Scribble
+from vosnb.methods.st_rnn import untrained
 from vosnb.metrics import jaccard
 from vosnb.trackers import make_tracker, segment
 from vosnb.trackers.base import fit_frame
@@ -72,6 +73,29 @@ def test_photographs_backbone_describes_a_pixel_by_three_strides_and_a_constant(
     torch.testing.assert_close(X[:, 40:-1], double(at8), atol=1e-4, rtol=1e-4)
     in_turn.scales = together.scales
     torch.testing.assert_close(torch.cat([in_turn(image[None]) for image in images]), X, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("context", ["rnn", "st-rnn"])
+def test_recurrences_join_photographs_maps_or_stand_alone_frame_by_frame_as_all_at_once(features, context):
+    net, images = untrained(), features.images[:3]
+    joined, alone = PixelFeatures(context, net=net), PixelFeatures(context, net=net, alone=True)
+    X = joined(images)
+    assert X.shape[1] == 272 + 48 + 1
+    torch.testing.assert_close(alone(images), X[:, 272:])
+    rnn = {"rnn": net.spatial, "st-rnn": net.temporal}[context]
+    at8 = standardise(load_photographs().maps(images)[2])
+    y = standardise(rnn(at8[:, None])[:, 0].detach())
+    torch.testing.assert_close(X[:, 272:-1], double(y), atol=1e-3, rtol=1e-3)
+    alone.begin()
+    alone.scales = joined.scales
+    torch.testing.assert_close(torch.cat([alone(image[None]) for image in images]), X[:, 272:], atol=1e-3, rtol=1e-3)
+
+
+def test_a_tracker_forgets_a_clip_before_the_next_one(clip):
+    tracker = make_tracker("ridge+st-rnn", device="cpu")
+    first, again = ([p for p, *_ in segment(tracker, clip.only(1))] for _ in range(2))
+    for one, other in zip(first, again, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_the_ridge_on_photographs_looks_at_240_pixels_and_finds_the_object_again(clip, truth):
@@ -153,6 +177,8 @@ def test_bad_input_is_told_and_changes_nothing(features, truth):
         InteractiveSegmenter(features, lam=0)
     with pytest.raises(ValueError, match="share=1.0 does not fit: take a number between 0 and 1"):
         make_tracker("ridge", share=1.0)
+    with pytest.raises(ValueError, match="leaves nothing to see"):
+        PixelFeatures("none", alone=True)
     with pytest.raises(ValueError, match="choose from none"):
         InteractiveSegmenter(features, parts=(("lstm", "metric"),))
 
