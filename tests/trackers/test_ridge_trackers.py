@@ -15,7 +15,7 @@ from vosnb.methods.st_rnn import untrained
 from vosnb.metrics import jaccard
 from vosnb.trackers import make_tracker, segment
 from vosnb.trackers.base import fit_frame
-from vosnb.trackers.interactive import ClipFeatures, InteractiveSegmenter, at_pixels
+from vosnb.trackers.interactive import ClipFeatures, PaperSegmenter, at_pixels
 from vosnb.trackers.ridge import PixelFeatures
 from vosnb.trackers.session import InteractiveSession
 
@@ -124,7 +124,7 @@ def test_classifying_and_interpolating_may_change_places(features, truth):
 
 
 def test_rounds_are_the_same_as_solving_afresh_and_undo_takes_them_back(features, truth):
-    segmenter = InteractiveSegmenter(features, negatives=1)
+    segmenter = PaperSegmenter(features, negatives=1)
     first = segmenter.add([stroke(truth, 1)])
     sums = segmenter.ridges[0].XX.clone()
     second = segmenter.add([stroke(truth, 2, 3), stroke(truth, 1, 2)])
@@ -150,23 +150,23 @@ def test_rounds_are_the_same_as_solving_afresh_and_undo_takes_them_back(features
 
 def test_a_robot_brings_a_clip_towards_its_truth(clip, truth):
     parts = (("st-rnn", "metric"), ("none", "matching"))
-    session = InteractiveSession(clip, InteractiveSegmenter(clip.frames, parts), Robot())
+    session = InteractiveSession(clip, PaperSegmenter(clip.frames, parts), Robot())
     rows = session.run()
     assert np.mean(rows[-1].J) > np.mean(rows[0].J) + 0.1
 
 
 def test_the_last_round_propagates_annotated_masks(features, truth):
-    segmenter = InteractiveSegmenter(features, propagated=0.9)
+    segmenter = PaperSegmenter(features, propagated=0.9)
     before = segmenter.add([stroke(truth, 1), stroke(truth, 2)]).copy()
     after = segmenter.finish()
     assert (after[0] == before[0]).all() and (after[1:] != before[1:]).any()
-    plain = InteractiveSegmenter(features)
+    plain = PaperSegmenter(features)
     kept = plain.add([stroke(truth, 1)]).copy()
     np.testing.assert_array_equal(plain.finish(), kept)
 
 
 def test_bad_input_is_told_and_changes_nothing(features, truth):
-    segmenter = InteractiveSegmenter(features)
+    segmenter = PaperSegmenter(features)
     kept = segmenter.add([stroke(truth, 1)]).copy()
     for scribbles, says in (([], "draw on frames 0 to 4"), ([Scribble(9, 1, [[0.5, 0.5]])], "draw on frames 0 to 4")):
         with pytest.raises(ValueError, match=says):
@@ -174,21 +174,21 @@ def test_bad_input_is_told_and_changes_nothing(features, truth):
     np.testing.assert_array_equal(segmenter.masks, kept)
     assert len(segmenter.scribbles) == 1
     with pytest.raises(ValueError, match="above 0"):
-        InteractiveSegmenter(features, lam=0)
+        PaperSegmenter(features, lam=0)
     with pytest.raises(ValueError, match="share=1.0 does not fit: take a number between 0 and 1"):
         make_tracker("ridge", share=1.0)
     with pytest.raises(ValueError, match="leaves nothing to see"):
         PixelFeatures("none", alone=True)
     with pytest.raises(ValueError, match="choose from none"):
-        InteractiveSegmenter(features, parts=(("lstm", "metric"),))
+        PaperSegmenter(features, parts=(("lstm", "metric"),))
 
 
 def test_background_alone_makes_everything_background(features, truth):
-    assert not InteractiveSegmenter(features).add([stroke(truth, 1), Scribble(1, 0, [[0.1, 0.1]])][1:]).any()
+    assert not PaperSegmenter(features).add([stroke(truth, 1), Scribble(1, 0, [[0.1, 0.1]])][1:]).any()
 
 
 def test_an_object_without_a_scribble_is_nowhere(features, truth):
-    masks = InteractiveSegmenter(features).add([Scribble(0, 2, stroke(truth, 1).path)])
+    masks = PaperSegmenter(features).add([Scribble(0, 2, stroke(truth, 1).path)])
     assert set(np.unique(masks)) == {0, 2}  # its class, 1, has no sample; not even at the border
 
 
