@@ -1,5 +1,7 @@
 """Small synthetic clips and the widgets on them, for every level of widget test."""
 
+import time
+
 import numpy as np
 
 from vosnb.widgets import AffinityExplorer, MaskPlayer, ScribblePad
@@ -84,6 +86,37 @@ class Discs:
     def undo(self):
         self.masks = self.before.pop()
         return self.masks
+
+
+class Slow(Discs):
+    """Discs that are drawn on the frames with strokes alone, and carried on to the others, one in `seconds`."""
+
+    def __init__(self, seconds: float = 0.0, **size):
+        super().__init__(**size)
+        self.seconds, self.begun, self.ended, self.closed = seconds, 0, 0, 0
+
+    def add(self, scribbles):
+        carried, drawn = self.masks, {scribble.frame for scribble in scribbles}
+        whole = super().add(scribbles)
+        self.masks = np.stack([whole[t] if t in drawn else mask for t, mask in enumerate(carried)])
+        return self.masks
+
+    def propagate(self):
+        self.begun += 1
+        source = self.masks[max(range(len(self.masks)), key=lambda t: (self.masks[t] > 0).sum())].copy()
+        try:
+            for t in range(len(self.masks)):
+                time.sleep(self.seconds)
+                self.masks = self.masks.copy()
+                self.masks[t] = source
+                yield t + 1, len(self.masks), self.masks
+            self.ended += 1
+        except GeneratorExit:
+            self.closed += 1
+            raise
+
+    def suggest(self):
+        return 5, "the two discs meet there."
 
 
 def pad(segmenter=None, **options) -> ScribblePad:

@@ -126,7 +126,7 @@ class ScribblePad(base.Widget):
 
     def _tool_name(self, tool: str) -> str:
         if tool not in TOOLS:
-            raise ValueError(f"there is no tool {tool!r}: choose {' or '.join(TOOLS)}.")
+            raise ValueError(f"there is no tool {tool!r}: choose {', '.join(TOOLS[:-1])} or {TOOLS[-1]}.")
         return tool
 
     def _frame_number(self, t: int) -> int:
@@ -180,6 +180,7 @@ class ScribblePad(base.Widget):
             self._stop()
             self._keep(self._segmenter.redo())
             self._answers.append(taken)
+            self.answers += 1
             self._tell()
             self._begin()
         else:
