@@ -30,7 +30,7 @@ SIDE = {side}  # pixels of the shorter side
 clip = open_clip({clip!r}).subclip(FIRST, LAST + 1).resized({which}=SIDE)
 frames = list(clip.frames)"""
 
-PAINT = """features = ClipFeatures(frames)
+PAINT = """features = ClipFeatures(frames, bar=True)
 pad = ScribblePad(
     frames,
     InteractiveSegmenter(features),

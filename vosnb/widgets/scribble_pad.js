@@ -80,8 +80,8 @@ function render({ model, el }) {
   const position = node("output", { class: "position" });
   const alpha = node("input", { type: "range", min: 0, max: 1, step: 0.05 });
   const opacity = node("label", { title: "opacity of the masks (+ \u2212)" }, "opacity ", alpha);
-  const bar = node("progress", { "aria-label": "carried through the clip" });
-  const way = node("label", { class: "way", hidden: "" }, bar, node("span"));
+  const bar = node("progress", { "aria-hidden": "true" }); // the words beside it say the same
+  const way = node("p", { class: "way", hidden: "" }, bar, node("span"));
   const advice = node("p", { class: "advice", role: "status" });
   const reading = node("p", { class: "reading", role: "status" });
   const trouble = node("p", { class: "trouble", role: "alert" });
@@ -92,7 +92,7 @@ function render({ model, el }) {
     node("div", { class: "bar" }, kinds, size, undo, redo, clear),
     node("figure", {}, node("div", { class: "sheet" }, canvas, ring), caption),
     node("div", { class: "bar" }, play, node("div", { class: "track" }, slider, marks), position),
-    node("div", { class: "bar" }, out, whole, closer, hand, earlier, opacity),
+    node("div", { class: "bar" }, "zoom", out, whole, closer, hand, earlier, opacity),
     node("div", { class: "bar" }, ...(get("live") ? [next] : []), save, load, file),
     menu,
     way,
@@ -290,7 +290,7 @@ function render({ model, el }) {
     const [carried, total] = [get("carried"), get("total")];
     way.hidden = carried >= total;
     Object.assign(bar, { max: total || 1, value: carried });
-    way.lastChild.textContent = `carried through ${carried} of ${total} frames`;
+    way.lastChild.textContent = `carried through the clip: ${Math.floor((100 * carried) / (total || 1))} %`;
     advice.textContent = get("advice");
     const parts = [count(all)];
     if (frames.length) parts[0] += ` on ${plural("frame", frames.length)} ${frames.join(", ")}`;

@@ -71,7 +71,7 @@ class ScribblePad(base.Widget):
     labels = T.List(T.Bytes()).tag(sync=True)  # [frame] grey PNG of indices; empty while there is no answer
     drawings = T.List(T.Dict()).tag(sync=True)
     answers = T.Int(0).tag(sync=True)  # how many there were; a step of a propagation is none
-    carried, total = T.Int(0).tag(sync=True), T.Int(0).tag(sync=True)  # frames; 0 of 0: nothing to carry
+    carried, total = T.Int(0).tag(sync=True), T.Int(0).tag(sync=True)  # steps; 0 of 0: nothing to carry
     advice = T.Unicode().tag(sync=True)  # why this frame is the one to correct next
     steps = T.List(T.List(T.Dict())).tag(sync=True)  # what undo takes back: strokes {frame, object, path, box, width}
     waiting = T.Int(0).tag(sync=True)  # how many of the last steps have no answer yet
@@ -192,17 +192,15 @@ class ScribblePad(base.Widget):
         while self._steps:
             self._take_back()
         self._tell()
+        self._begin()
 
     def suggest(self) -> str:
         """Go to the frame that is to be corrected next; returns the reason, which the pad shows.
 
         Without a segmenter that knows, it is the frame farthest from all that have strokes.
         """
-        if hasattr(self._segmenter, "suggest"):
-            found = self._segmenter.suggest()
-            t, reason = found or (self.frame, "the segmenter finds no frame that needs you")
-        else:
-            t, reason = self._farthest()
+        found = self._segmenter.suggest() if hasattr(self._segmenter, "suggest") else None
+        t, reason = found or self._farthest()
         self.frame = self._frame_number(int(t))
         self.advice = f"Frame {self.frame}: {str(reason).rstrip('.')}."
         return self.advice
@@ -244,8 +242,8 @@ class ScribblePad(base.Widget):
 
     def _begin(self) -> None:
         """Have the answer carried between the messages of the browser, if there is a loop that brings them."""
-        if not self._answers or not hasattr(self._segmenter, "propagate"):
-            return
+        if self.masks is None or not hasattr(self._segmenter, "propagate"):
+            return  # where everything was taken back, other frames are still to be emptied
         self.carried, self.total = 0, len(self._frames)
         try:
             loop = asyncio.get_running_loop()
@@ -476,7 +474,7 @@ class ScribblePad(base.Widget):
         if self.seconds is not None and self._answers:
             parts.append(f"answer in {1000 * self.seconds:.0f} ms")
         if self.carried < self.total:
-            parts.append(f"carried through {self.carried} of {self.total} frames")
+            parts.append(f"carried through the clip: {self.carried / self.total:.0%}")
         return "; ".join(parts)
 
     def export_state(self) -> dict:
