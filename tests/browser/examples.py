@@ -68,11 +68,11 @@ class Discs:
 
     def __init__(self, length: int = 8, height: int = 96, width: int = 160, radius: int = 12):
         self.masks = np.zeros((length, height, width), np.uint8)
-        self.radius, self.before, self.asked = radius, [], []
+        self.radius, self.before, self.asked, self.strict = radius, [], [], True
 
     def add(self, scribbles):
-        """Refuses what is background alone."""
-        if not any(scribble.object for scribble in scribbles):
+        """Refuses what is background alone, where it is strict."""
+        if self.strict and not any(scribble.object for scribble in scribbles):
             raise ValueError("paint an object too.")
         self.before.append(self.masks)
         self.asked.append([scribble.object for scribble in scribbles])
@@ -93,6 +93,7 @@ class Slow(Discs):
 
     def __init__(self, seconds: float = 0.0, **size):
         super().__init__(**size)
+        self.strict = False
         self.seconds, self.begun, self.ended, self.closed = seconds, 0, 0, 0
 
     def add(self, scribbles):

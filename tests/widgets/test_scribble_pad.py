@@ -269,6 +269,11 @@ def test_in_a_loop_it_is_carried_between_strokes(monkeypatch):
             widget._handle_custom_msg(message(kind), [])
             await until(lambda: widget.carried == 3)
             assert slow.begun == begun
+        widget._handle_custom_msg(message("hold"), [])  # a stroke is being drawn
+        await asyncio.sleep(0.05)
+        assert widget.carried == 3
+        widget._handle_custom_msg(message("go on"), [])  # it was dropped
+        await until(lambda: widget.carried == 4)
         widget.propagate()  # goes on with what has begun
         assert slow.begun == 4 and slow.ended == 1 and widget.carried == 8 and widget._task is None
         widget._handle_custom_msg(message("clear"), [])

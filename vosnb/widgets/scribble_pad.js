@@ -140,8 +140,11 @@ function render({ model, el }) {
     clear: () => (get("live") ? tell("clear") : local([], [...undone, ...get("steps").toReversed()])),
     load: (davis) => (get("live") ? tell("load", { davis }) : local([...get("steps"), fromDavis(davis, last + 1)])),
   };
+  // While a stroke is drawn nothing is carried: its answer need not wait.
+  const hold = (on) => get("live") && get("carried") < get("total") && model.send({ type: on ? "hold" : "go on" });
   function begin(place, object = get("object")) {
     playing(false);
+    hold(true);
     wrong = "";
     stroke = { frame: get("frame"), object: get("tool") === "eraser" ? 0 : object, path: [place] };
     if (get("tool") === "box" && object) Object.assign(stroke, { path: [place, place], box: true });
@@ -164,11 +167,13 @@ function render({ model, el }) {
     stroke = null;
     const [across, down] = [0, 1].map((i) => Math.abs(done.path.at(-1)[i] - done.path[0][i]) * canvas.clientWidth * view.zoom);
     if (!done.box || Math.min(across, (down * height) / width) >= BOX) return act.add([done]);
+    hold(false);
     wrong = "A box goes from one corner to the opposite one: drag it, or move between the two.";
     update();
   }
   function drop() {
     stroke = null;
+    hold(false);
     say();
     draw();
   }

@@ -230,9 +230,7 @@ class ScribblePad(base.Widget):
 
         Without a segmenter that propagates, or where it has come to the end, do nothing.
         """
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
+        self._hold()
         if self.carried < self.total:
             steps = self._carrying or self._segmenter.propagate()
             self._carrying = None
@@ -246,12 +244,22 @@ class ScribblePad(base.Widget):
             return  # where everything was taken back, other frames are still to be emptied
         self.carried, self.total = 0, len(self._frames)
         try:
-            loop = asyncio.get_running_loop()
+            asyncio.get_running_loop()
         except RuntimeError:
             return
         if live():
             self._carrying = self._segmenter.propagate()
-            self._task = loop.create_task(self._carry(self._carrying))
+            self._go_on()
+
+    def _hold(self) -> None:
+        """Rest while a stroke is being drawn, so that its answer need not wait for a step."""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    def _go_on(self) -> None:
+        if self._carrying is not None and self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._carry(self._carrying))
 
     async def _carry(self, steps) -> None:
         try:
@@ -273,11 +281,10 @@ class ScribblePad(base.Widget):
 
     def _stop(self) -> None:
         """End a propagation: the masks stay as far as they came."""
-        if self._task is not None:
-            self._task.cancel()
+        self._hold()
         if self._carrying is not None:
             self._carrying.close()
-        self._carrying, self._task, self.carried, self.total = None, None, 0, 0
+        self._carrying, self.carried, self.total = None, 0, 0
 
     # ------------------------------------------------------------ files
 
@@ -423,6 +430,10 @@ class ScribblePad(base.Widget):
                         self.undo()
                     case {"type": "redo"}:
                         self.redo()
+                    case {"type": "hold"}:
+                        self._hold()
+                    case {"type": "go on"}:
+                        self._go_on()
                     case {"type": "suggest"}:
                         self.suggest()
                     case {"type": "save", "what": str(what)}:
