@@ -230,7 +230,9 @@ function render({ model, el }) {
       outline(context, (old || { drawings: get("drawings") }).drawings[t], get("palette"), get("dashes"), unit);
     }
     const here = [...strokes(), ...(stroke ? [stroke] : [])].filter((one) => one.frame === t);
-    for (const one of here) ink(context, one, unit);
+    const answered = get("live") && get("labels").length ? get("steps").length - get("waiting") : 0;
+    const dry = new Set(get("steps").slice(0, answered).flat());
+    for (const one of here) ink(context, one, unit, !dry.has(one));
     if (cursor.shown) cross(context, unit);
     canvas.setAttribute("aria-label", `frame ${t}, ${tinted ? "with" : "without"} masks, ${count(here)}`);
     root.dataset.drawn = t;
@@ -239,14 +241,15 @@ function render({ model, el }) {
   });
   const color = (k) => (k ? get("palette")[(k - 1) % get("palette").length] : GROUND);
   const dash = (k) => (k ? get("dashes")[(k - 1) % get("dashes").length] : []);
-  /** A stroke or a box: a dark rim, its colour, and its number where it begins; a box is always dashed. */
-  function ink(context, { object, path, box, width: wide = 0 }, unit) {
+  /** A stroke or a box: a dark rim, its colour, and its number where it begins; a box is always dashed. A stroke is as
+   *  wide as its brush while it is wet; then the mask shows what was painted. */
+  function ink(context, { object, path, box, width: wide = 0 }, unit, wet) {
     const points = (box ? around(path) : path).map(([x, y]) => [x * width, y * height]);
     const line = new Path2D();
     for (const point of points) line.lineTo(...point);
     if (points.length === 1) line.lineTo(...points[0]); // a dot, by its round cap
     context.lineCap = context.lineJoin = "round";
-    if (wide > (INK + 2) * unit) {
+    if (wet && wide > (INK + 2) * unit) {
       context.globalAlpha = 0.5; // one sees through it what one paints
       context.strokeStyle = color(object);
       context.lineWidth = wide;

@@ -459,9 +459,9 @@ class ScribblePad(base.Widget):
         scale = 420 / self.width
         mask = None if self.masks is None else self.masks[t]
         image = show.overlay(self._frames[t], mask, state["alpha"], scale=scale)
-        for scribble in self.scribbles:
-            if scribble.frame == t:
-                image = _paint(image, scribble, scale)
+        for number, step in enumerate(self._steps):
+            for scribble in (one for one in step if one.frame == t):
+                image = _paint(image, scribble, scale if number >= sum(self._answers) else 0)
         sheet = Image.new("RGB", (image.shape[1], 40), "white")
         pen = ImageDraw.Draw(sheet)
         position = f"frame {t} of {len(self._frames) - 1}, {what} {'background' if k == 0 else f'object {k}'}"
@@ -514,12 +514,11 @@ def _sentence(error: Exception) -> str:
     return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
 
 
-def _paint(image: np.ndarray, scribble: Scribble, scale: float) -> np.ndarray:
-    """The image, `scale` times the frame, with a stroke or box: ink with a dark rim, and its number where it begins.
+def _paint(image: np.ndarray, scribble: Scribble, wide: float) -> np.ndarray:
+    """The image with one stroke or box: ink with a dark rim, and its number where it begins.
 
-    A wide brush leaves a tint as wide as what it painted.
-
-    A stroke is dashed as the object's outline, a box always, so that it looks like none.
+    wide: pixels of the image to one of its brush's; 0 where the mask shows already what was painted. A stroke is dashed
+    as the object's outline, a box always, so that it looks like none.
     """
     k = scribble.object
     color = show.rgb(show.object_color(k) if k else GROUND)
@@ -528,10 +527,10 @@ def _paint(image: np.ndarray, scribble: Scribble, scale: float) -> np.ndarray:
         (left, top), (right, bottom) = path.min(0), path.max(0)
         path = np.array([(left, top), (right, top), (right, bottom), (left, bottom), (left, top)])
     points = path * image.shape[1::-1] - 0.5
-    if scribble.width and scribble.width * scale > INK + 2:
+    if (scribble.width or 0) * wide > INK + 2:
         tinted = image.copy()
         line = np.rint(8 * np.vstack([points[:1], points])).astype(np.int32)
-        cv2.polylines(tinted, [line], False, color, round(scribble.width * scale), cv2.LINE_AA, shift=3)
+        cv2.polylines(tinted, [line], False, color, round(scribble.width * wide), cv2.LINE_AA, shift=3)
         image = cv2.addWeighted(image, 0.5, tinted, 0.5, 0)
     pattern = BOX_DASH if scribble.box else show.DASHES[(k - 1) % len(show.DASHES)] if k else ()
     dash = [2 * INK * length for length in pattern]
