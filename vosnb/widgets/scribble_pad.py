@@ -56,8 +56,8 @@ class ScribblePad(base.Widget):
     u: undo; r: redo; z x: zoom in and out; f: the whole frame; m: move the zoomed frame by dragging; , . : frame; Home,
     End; p: play; s: which frame next; c, held: masks before the last answer; + -: opacity.
 
-    One's own video, whose first frame `vosnb run` wants a mask of (`open_clip` is in `vosnb.clips`, `GrabCutSegmenter`
-    in `vosnb.trackers.grabcut`):
+    `vosnb paint holiday.mp4` opens a pad on a video of one's own. Or on its first frame alone, which `vosnb run` wants
+    a mask of (`open_clip` is in `vosnb.clips`, `GrabCutSegmenter` in `vosnb.trackers.grabcut`):
 
         frames = open_clip("holiday.mp4").frames[:1]
         pad = ScribblePad(frames, GrabCutSegmenter(frames), alt="The beach; the dog is to be followed.")
