@@ -94,17 +94,23 @@ class Slow(Discs):
     def __init__(self, seconds: float = 0.0, **size):
         super().__init__(**size)
         self.strict = False
-        self.seconds, self.begun, self.ended, self.closed = seconds, 0, 0, 0
+        self.seconds, self.drawn, self.begun, self.ended, self.closed = seconds, [], 0, 0, 0
 
     def add(self, scribbles):
         carried, drawn = self.masks, {scribble.frame for scribble in scribbles}
+        self.drawn.append(drawn)
         whole = super().add(scribbles)
         self.masks = np.stack([whole[t] if t in drawn else mask for t, mask in enumerate(carried)])
         return self.masks
 
+    def undo(self):
+        self.drawn.pop()
+        return super().undo()
+
     def propagate(self):
+        """What was drawn last is carried to all frames."""
         self.begun += 1
-        source = self.masks[max(range(len(self.masks)), key=lambda t: (self.masks[t] > 0).sum())].copy()
+        source = self.masks[max(self.drawn[-1])] if self.drawn else 0
         try:
             for t in range(len(self.masks)):
                 time.sleep(self.seconds)
