@@ -16,7 +16,7 @@ from vosnb.clips import open_clip, palette, read_mask, write_frame
 from vosnb.clips.video import Video
 from vosnb.methods.scribbles import Scribble, from_davis
 from vosnb.trackers.grabcut import GrabCutSegmenter
-from vosnb.widgets import ScribblePad, to_html
+from vosnb.widgets import ScribblePad, scribble_pad, to_html
 
 
 def stroke(frame=0, k=1, x=0.25, y=0.5) -> Scribble:
@@ -243,6 +243,14 @@ def test_without_a_loop_the_answer_is_carried_when_one_says_so():
     assert plain.total == 0
 
 
+def test_steps_that_come_fast_are_shown_now_and_then():
+    widget = pad(Slow(), scribbles=[stroke()])
+    kept = []
+    widget._keep = lambda masks: kept.append(masks) or ScribblePad._keep(widget, masks)
+    widget.propagate()
+    assert len(kept) == 2 and widget.carried == 8 and (widget.masks == widget._segmenter.masks).all()
+
+
 def until(condition, seconds: float = 5):
     """Let the loop run until this holds."""
 
@@ -255,6 +263,7 @@ def until(condition, seconds: float = 5):
 
 def test_in_a_loop_it_is_carried_between_strokes(monkeypatch):
     monkeypatch.setenv("VOSNB_HEADLESS", "0")
+    monkeypatch.setattr(scribble_pad, "SHOWN_EVERY", 0)
 
     async def session():
         slow = Slow()

@@ -25,6 +25,7 @@ from vosnb.widgets import base
 
 TOOLS = ("stroke", "eraser", "box")
 REST = 0.01  # seconds between two steps of a propagation, in which the next stroke is heard
+SHOWN_EVERY = 0.2  # seconds: to show a step takes time as well, in a long clip as long as the step
 BOX_DASH = (4, 3)  # of a box's sides, on and off, in widths of a stroke
 INK = 2  # width of a stroke in pixels, and as much again that smoothing adds
 GROUND = "#FFFFFF"  # ink of the background, which has no colour among the objects'
@@ -94,6 +95,7 @@ class ScribblePad(base.Widget):
         self._steps, self._answers = [], []  # lists of Scribble; how many of them each answer took in
         self._undone = []  # what redo brings back: (step, how many steps its answer had taken in, 0 if it had none)
         self._carrying, self._task = None, None  # the generator of a propagation; what runs it between messages
+        self._latest, self._show_at = None, 0.0  # its last step, if it is not shown yet; when the next one will be
         self.masks = None  # (T, H, W) uint8, or None while there is no answer
         self._shown = None  # the masks that the browser has
         state.setdefault("brush", max(1, round(min(self._frames[0].shape[:2]) / 96)))
@@ -234,9 +236,8 @@ class ScribblePad(base.Widget):
         if self.carried < self.total:
             steps = self._carrying or self._segmenter.propagate()
             self._carrying = None
-            for step in steps:
-                self._show_step(*step)
-            self.carried = self.total
+            while self._advance(steps):
+                pass
 
     def _begin(self) -> None:
         """Have the answer carried between the messages of the browser, if there is a loop that brings them."""
@@ -263,28 +264,34 @@ class ScribblePad(base.Widget):
 
     async def _carry(self, steps) -> None:
         try:
-            while True:
+            await asyncio.sleep(REST)
+            while self._advance(steps):
                 await asyncio.sleep(REST)
-                if (step := next(steps, None)) is None:
-                    break
-                self._show_step(*step)
-            self.carried = self.total
         except Exception as error:  # nobody reads a task's traceback
             self.heard = {"id": None, "trouble": f"the masks are carried no farther: {_sentence(error)}"}
         self._carrying, self._task = None, None
 
-    def _show_step(self, done: int, total: int, masks) -> None:
-        self._keep(masks)
-        with self.hold_sync():
-            self.carried, self.total = int(done), int(total)
-            self._tell()
+    def _advance(self, steps) -> bool:
+        """One step of a propagation, shown if it is time, or the last; returns False after that."""
+        step = next(steps, None)
+        self._latest = step or self._latest
+        if self._latest and (step is None or time.perf_counter() > self._show_at):
+            done, total, masks = self._latest
+            self._keep(masks)
+            with self.hold_sync():
+                self.carried, self.total = (int(total if step is None else done), int(total))
+                self._tell()
+            self._latest, self._show_at = None, time.perf_counter() + SHOWN_EVERY
+        elif step is None:
+            self.carried = self.total
+        return step is not None
 
     def _stop(self) -> None:
         """End a propagation: the masks stay as far as they came."""
         self._hold()
         if self._carrying is not None:
             self._carrying.close()
-        self._carrying, self.carried, self.total = None, 0, 0
+        self._carrying, self._latest, self._show_at, self.carried, self.total = None, None, 0.0, 0, 0
 
     # ------------------------------------------------------------ files
 
