@@ -5,7 +5,19 @@ import pytest
 import torch
 
 from vosnb.methods.losses import METRICS, metric_loss, nearest
-from vosnb.methods.st_rnn import PREDECESSORS, STRNN, SWEEPS, ContextNet, double_loop, turn, turn_back, wavefronts
+from vosnb.methods.st_rnn import (
+    PREDECESSORS,
+    STRNN,
+    SWEEPS,
+    ContextNet,
+    Recurrences,
+    deaf,
+    double_loop,
+    turn,
+    turn_back,
+    untrained,
+    wavefronts,
+)
 from vosnb.paths import ROOT
 
 SIZES = [(5, 6), (6, 5), (1, 7), (7, 1), (1, 1), (2, 2)]
@@ -137,3 +149,20 @@ def test_the_context_net_takes_the_matchers_maps():
     net = ContextNet().eval()
     at8 = net.encoder(torch.zeros(2, 3, 32, 48))[2]
     assert net.temporal(at8[:, None]).shape == net.spatial(at8[:, None]).shape == (2, 1, 48, 4, 6)
+
+
+def test_a_deaf_network_hears_from_no_other_cell_and_frame_and_the_given_one_stays():
+    net = Recurrences(3)
+    x = torch.randn(2, 1, 3, 4, 5, requires_grad=True)
+    for rnn in (deaf(net).spatial, deaf(net).temporal):
+        (heard,) = torch.autograd.grad(rnn(x)[1, 0, :, 2, 2].sum(), x)
+        assert (heard != 0).any((1, 2)).nonzero().tolist() == [[1, 2, 2]]
+    assert net.temporal.K.abs().max() > 0 and net.spatial.K_d.abs().max() > 0
+
+
+def test_untrained_recurrences_are_those_of_their_seed_and_leave_the_others_draws_alone():
+    torch.manual_seed(3)
+    one, after = untrained(1), torch.rand(1)
+    torch.manual_seed(3)
+    assert torch.equal(after, torch.rand(1)) and torch.equal(one.temporal.U, untrained(1).temporal.U)
+    assert not torch.equal(one.temporal.U, untrained(2).temporal.U)

@@ -11,10 +11,11 @@ from vosnb.features import double, standardise
 from vosnb.methods.ridge import ridge
 from vosnb.methods.robot import Robot
 from vosnb.methods.scribbles import Scribble
+from vosnb.methods.st_rnn import untrained
 from vosnb.metrics import jaccard
 from vosnb.trackers import make_tracker, segment
 from vosnb.trackers.base import fit_frame
-from vosnb.trackers.interactive import ClipFeatures, InteractiveSegmenter, at_pixels
+from vosnb.trackers.interactive import ClipFeatures, PaperSegmenter, at_pixels
 from vosnb.trackers.ridge import PixelFeatures
 from vosnb.trackers.session import InteractiveSession
 
@@ -74,6 +75,29 @@ def test_photographs_backbone_describes_a_pixel_by_three_strides_and_a_constant(
     torch.testing.assert_close(torch.cat([in_turn(image[None]) for image in images]), X, atol=1e-3, rtol=1e-3)
 
 
+@pytest.mark.parametrize("context", ["rnn", "st-rnn"])
+def test_recurrences_join_photographs_maps_or_stand_alone_frame_by_frame_as_all_at_once(features, context):
+    net, images = untrained(), features.images[:3]
+    joined, alone = PixelFeatures(context, net=net), PixelFeatures(context, net=net, alone=True)
+    X = joined(images)
+    assert X.shape[1] == 272 + 48 + 1
+    torch.testing.assert_close(alone(images), X[:, 272:])
+    rnn = {"rnn": net.spatial, "st-rnn": net.temporal}[context]
+    at8 = standardise(load_photographs().maps(images)[2])
+    y = standardise(rnn(at8[:, None])[:, 0].detach())
+    torch.testing.assert_close(X[:, 272:-1], double(y), atol=1e-3, rtol=1e-3)
+    alone.begin()
+    alone.scales = joined.scales
+    torch.testing.assert_close(torch.cat([alone(image[None]) for image in images]), X[:, 272:], atol=1e-3, rtol=1e-3)
+
+
+def test_a_tracker_forgets_a_clip_before_the_next_one(clip):
+    tracker = make_tracker("ridge+st-rnn", device="cpu")
+    first, again = ([p for p, *_ in segment(tracker, clip.only(1))] for _ in range(2))
+    for one, other in zip(first, again, strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_the_ridge_on_photographs_looks_at_240_pixels_and_finds_the_object_again(clip, truth):
     tracker = make_tracker("ridge:backbone=photos", device="cpu")
     assert tracker.short_side == 240 and make_tracker("ridge", device="cpu").short_side == 128
@@ -100,7 +124,7 @@ def test_classifying_and_interpolating_may_change_places(features, truth):
 
 
 def test_rounds_are_the_same_as_solving_afresh_and_undo_takes_them_back(features, truth):
-    segmenter = InteractiveSegmenter(features, negatives=1)
+    segmenter = PaperSegmenter(features, negatives=1)
     first = segmenter.add([stroke(truth, 1)])
     sums = segmenter.ridges[0].XX.clone()
     second = segmenter.add([stroke(truth, 2, 3), stroke(truth, 1, 2)])
@@ -126,23 +150,23 @@ def test_rounds_are_the_same_as_solving_afresh_and_undo_takes_them_back(features
 
 def test_a_robot_brings_a_clip_towards_its_truth(clip, truth):
     parts = (("st-rnn", "metric"), ("none", "matching"))
-    session = InteractiveSession(clip, InteractiveSegmenter(clip.frames, parts), Robot())
+    session = InteractiveSession(clip, PaperSegmenter(clip.frames, parts), Robot())
     rows = session.run()
     assert np.mean(rows[-1].J) > np.mean(rows[0].J) + 0.1
 
 
 def test_the_last_round_propagates_annotated_masks(features, truth):
-    segmenter = InteractiveSegmenter(features, propagated=0.9)
+    segmenter = PaperSegmenter(features, propagated=0.9)
     before = segmenter.add([stroke(truth, 1), stroke(truth, 2)]).copy()
     after = segmenter.finish()
     assert (after[0] == before[0]).all() and (after[1:] != before[1:]).any()
-    plain = InteractiveSegmenter(features)
+    plain = PaperSegmenter(features)
     kept = plain.add([stroke(truth, 1)]).copy()
     np.testing.assert_array_equal(plain.finish(), kept)
 
 
 def test_bad_input_is_told_and_changes_nothing(features, truth):
-    segmenter = InteractiveSegmenter(features)
+    segmenter = PaperSegmenter(features)
     kept = segmenter.add([stroke(truth, 1)]).copy()
     for scribbles, says in (([], "draw on frames 0 to 4"), ([Scribble(9, 1, [[0.5, 0.5]])], "draw on frames 0 to 4")):
         with pytest.raises(ValueError, match=says):
@@ -150,19 +174,21 @@ def test_bad_input_is_told_and_changes_nothing(features, truth):
     np.testing.assert_array_equal(segmenter.masks, kept)
     assert len(segmenter.scribbles) == 1
     with pytest.raises(ValueError, match="above 0"):
-        InteractiveSegmenter(features, lam=0)
+        PaperSegmenter(features, lam=0)
     with pytest.raises(ValueError, match="share=1.0 does not fit: take a number between 0 and 1"):
         make_tracker("ridge", share=1.0)
+    with pytest.raises(ValueError, match="leaves nothing to see"):
+        PixelFeatures("none", alone=True)
     with pytest.raises(ValueError, match="choose from none"):
-        InteractiveSegmenter(features, parts=(("lstm", "metric"),))
+        PaperSegmenter(features, parts=(("lstm", "metric"),))
 
 
 def test_background_alone_makes_everything_background(features, truth):
-    assert not InteractiveSegmenter(features).add([stroke(truth, 1), Scribble(1, 0, [[0.1, 0.1]])][1:]).any()
+    assert not PaperSegmenter(features).add([stroke(truth, 1), Scribble(1, 0, [[0.1, 0.1]])][1:]).any()
 
 
 def test_an_object_without_a_scribble_is_nowhere(features, truth):
-    masks = InteractiveSegmenter(features).add([Scribble(0, 2, stroke(truth, 1).path)])
+    masks = PaperSegmenter(features).add([Scribble(0, 2, stroke(truth, 1).path)])
     assert set(np.unique(masks)) == {0, 2}  # its class, 1, has no sample; not even at the border
 
 

@@ -25,12 +25,11 @@ PREDECESSORS = {4: ((1, 0), (0, 1)), 8: ((1, 0), (0, 1), (1, 1))}  # by neighbou
 
 def turn(x: torch.Tensor) -> torch.Tensor:
     """x (B, H, W, n) four times, mirrored such that each sweep runs to the south-east: (4, B, H, W, n)."""
-    return turn_back(x.expand(4, *x.shape))
+    return torch.stack([x, x.flip(2), x.flip(1), x.flip(1, 2)])
 
 
 def turn_back(h: torch.Tensor) -> torch.Tensor:
-    """Mirror each sweep's (B, H, W, n) of (4, B, H, W, n): undoes what `turn` does, and does it, for it is its own
-    inverse."""
+    """Undo `turn`: (4, B, H, W, n), each sweep's states back in their places."""
     return torch.stack([h[0], h[1].flip(2), h[2].flip(1), h[3].flip(1, 2)])
 
 
@@ -95,7 +94,8 @@ class STRNN(nn.Module):
 
     def step(self, x: torch.Tensor, before: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """One frame, x (B, C, H, W), after one with the states `before`: y (B, O, H, W) and its states, as `before`."""
-        z = turn_back(torch.einsum("bchw,dnc->dbhwn", x, self.U) + self.b[:, None, None, None])  # Ux, and then mirrored
+        z = torch.einsum("bchw,dnc->dbhwn", x, self.U) + self.b[:, None, None, None]
+        z = turn_back(z)  # mirroring undoes itself: this turns each sweep's own
         if self.K is not None and before is not None:
             z = z + before @ self.K.T
         h = wavefronts(z, self.K_d, self.neighbours, self.activation)

@@ -10,12 +10,13 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import nn
+from tqdm.auto import tqdm
 
 from vosnb.efficientnet import load_photographs
 from vosnb.features import IMAGENET, double, load_imagenet, load_weights, moments
 from vosnb.methods.matching import MatchingNet
 from vosnb.methods.ridge import Ridge
-from vosnb.methods.st_rnn import ContextNet
+from vosnb.methods.st_rnn import ContextNet, Recurrences
 from vosnb.settings import Part, Positive
 from vosnb.trackers.base import SHORT_SIDES, NetworkTracker, resize
 
@@ -28,25 +29,36 @@ CHUNK = 16  # frames that go through the feature extractor at a time
 class PixelFeatures(nn.Module):
     """From images to X (T, D, h, w) at stride 4: a whole clip in one call, or frame by frame, each call going on.
 
-    The first call sets each channel's mean and spread, and the recurrence remembers the frames before.
+    The first call sets each channel's mean and spread, and the recurrence remembers the frames before, until `begin`.
     context: "none", "rnn" (spatial) or "st-rnn" (spatio-temporal). backbone: "photos", which learned from photographs,
     its maps at stride 2 (averaged), 4 and 8 (doubled); or of other backbones the maps at stride 4 and 8: "matching",
-    the matcher's query encoder; "metric", which was trained with the recurrences; without recurrence "resnet18" and
-    "resnet34", for which `vosnb data resnet18` fetches ImageNet weights. net: the recurrences and "metric".
+    the matcher's query encoder; "metric", which was trained with its recurrences; without recurrence "resnet18" and
+    "resnet34", for which `vosnb data resnet18` fetches ImageNet weights. net: the recurrences, and the backbone
+    "metric". alone: what the recurrence adds is all that describes a pixel, beside the constant, as in the paper.
     """
 
-    def __init__(self, context: str = "none", backbone: str = "photos", net: nn.Module | None = None, device=None):
+    def __init__(
+        self,
+        context: str = "none",
+        backbone: str = "photos",
+        net: Recurrences | None = None,
+        alone: bool = False,
+        device=None,
+    ):
         if context not in BY_NAME.values() or backbone not in BACKBONES:
             known = f"choose from {', '.join(BY_NAME.values())} and from {', '.join(BACKBONES)}"
             raise ValueError(f"context={context!r} with backbone={backbone!r} is unknown: {known}.")
-        if backbone in ("photos", *IMAGENET) and context != "none":
+        if backbone in IMAGENET and context != "none":
             raise ValueError(f"context={context!r} was not trained on {backbone}: take context=none, as `ridge` does.")
+        if alone and context == "none":
+            raise ValueError("alone=True without a recurrence leaves nothing to see: take context=rnn or st-rnn.")
         super().__init__()
         if net is None and (context != "none" or backbone == "metric"):
-            net = load_weights(ContextNet(), "st-rnn")
+            photos = backbone == "photos"
+            net = load_weights(Recurrences(), "st-rnn-photos") if photos else load_weights(ContextNet(), "st-rnn")
         self.net = None if net is None else net.to(device)
         self.rnn = None if context == "none" else {"rnn": self.net.spatial, "st-rnn": self.net.temporal}[context]
-        self.fine = backbone == "photos"  # whether its map at stride 2 counts
+        self.fine, self.alone = backbone == "photos", alone  # whether its map at stride 2 counts
         if backbone == "photos":
             self.encoder = load_photographs(device or "cpu").maps
         elif backbone == "matching":
@@ -55,32 +67,54 @@ class PixelFeatures(nn.Module):
             self.encoder = load_imagenet(backbone).to(device)
         else:
             self.encoder = self.net.encoder
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget the frames before: what comes next is a clip of its own."""
         self.scales, self.before = {}, None
 
-    @torch.no_grad()
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        maps = zip(*[self.encoder(part) for part in images.split(CHUNK)], strict=True)
-        at2, at4, at8 = map(torch.cat, maps)
-        at4, at8 = self._standard("4", at4), self._standard("8", at8)
-        parts = [self._standard("2", F.avg_pool2d(at2, 2))] if self.fine else []
-        parts += [at4, double(at8)]
+        return self.joined(self.look(images))
+
+    @torch.no_grad()
+    def look(self, images: torch.Tensor, bar: bool = False) -> dict[str, torch.Tensor]:
+        """Images (T, 3, H, W) -> {"2", "4", "8", "rnn": map (T, C, h, w)} in half precision, as small as they come."""
+        parts = tqdm(images.split(CHUNK), "features", disable=not bar)
+        found = zip(*[[x.half() for x in self.encoder(part)] for part in parts], strict=True)
+        maps = dict(zip("248", map(torch.cat, found), strict=True))
+        for name, x in maps.items():
+            self.scales.setdefault(name, moments(x.float()))
         if self.rnn is not None:
-            outputs = []
-            for x in at8:
-                y, self.before = self.rnn.step(x[None], self.before)
+            outputs, remembers = [], self.rnn.K is not None
+            for x in maps["8"].split(1 if remembers else CHUNK):
+                y, self.before = self.rnn.step(self._standard("8", x), self.before)
                 outputs.append(y)
-            parts.append(double(self._standard("rnn", torch.cat(outputs))))
-        return torch.cat([*parts, torch.ones_like(at4[:, :1])], 1)
+            maps["rnn"] = torch.cat(outputs)
+            self.scales.setdefault("rnn", moments(maps["rnn"]))
+        return maps
+
+    def joined(self, maps: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Some frames of what `look` found -> X (T, D, h, w), standardised, all at stride 4."""
+        names = [name for name in maps if name == "rnn" or not self.alone and (self.fine or name != "2")]
+        parts = [at4(self._standard(name, maps[name]), maps["4"]) for name in names]
+        return torch.cat([*parts, torch.ones_like(parts[0][:, :1])], 1)
 
     def _standard(self, name: str, x: torch.Tensor) -> torch.Tensor:
-        mean, spread = self.scales.setdefault(name, moments(x))
-        return (x - mean) / spread
+        mean, spread = self.scales[name]
+        return (x.float() - mean) / spread
+
+
+def at4(x: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """A map at stride 2, 4 or 8, averaged or doubled to the size of that at stride 4."""
+    if x.shape[-1] > like.shape[-1]:
+        return F.avg_pool2d(x, 2)
+    return x if x.shape[-1] == like.shape[-1] else double(x)
 
 
 class RidgeTracker(NetworkTracker):
     """`ridge`: solved once, on the cells of the first mask.
 
-    context, backbone: of `PixelFeatures`. lam: lambda of S2-E3. share: of the loss that the objects' cells
+    context, backbone, net, alone: of `PixelFeatures`. lam: lambda of S2-E3. share: of the loss that the objects' cells
     have, the background's have the rest: it is most of the frame. sharpness: of the softmax that makes probabilities
     of scores. The others: `NetworkTracker`.
     """
@@ -92,14 +126,17 @@ class RidgeTracker(NetworkTracker):
         lam: Positive = 100.0,
         share: Part = 0.35,
         sharpness: Positive = SHARPNESS,
+        net: nn.Module | None = None,
+        alone: bool = False,
         **network,
     ):
         super().__init__(**{"short_side": SHORT_SIDES.get(backbone, SHORT_SIDES["creatures"])} | network)
-        self.context, self.backbone, self.lam, self.share, self.sharpness = context, backbone, lam, share, sharpness
+        self.features = PixelFeatures(context, backbone, net, alone, self.device)
+        self.lam, self.share, self.sharpness = lam, share, sharpness
         self._reset()
 
     def _reset(self):
-        self.features = PixelFeatures(self.context, self.backbone, device=self.device)
+        self.features.begin()
         self.ridge = self.seen = None
 
     def _add(self, frame, mask, ids):
