@@ -249,7 +249,7 @@ class ScribblePad(base.Widget):
         state = self.with_state(state)
         t, k = self._frame_number(state["frame"]), self._object_number(state["object"])
         what = "a box around" if self._tool_name(state["tool"]) == "box" and k else "painting"
-        scale = 420 / self.width
+        scale = 480 / self.width
         mask = None if self.masks is None else self.masks[t]
         image = show.overlay(self._frames[t], mask, state["alpha"], scale=scale)
         for scribble in self.scribbles:
