@@ -90,6 +90,8 @@ class InteractiveSegmenter:
     ):
         self.clip = clip if isinstance(clip, ClipFeatures) else ClipFeatures(clip)
         self.parts, self.lam, self.seconds = list(parts), lam, 0.0
+        for part in self.parts:
+            self.clip.of(*part)
         self.encoder, maps = self.clip.of(*PHOTOS)
         self.maps = [maps[name] for name in "842"]
         self.propagation = Propagation(self.clip.frames, self.encoder.encoder, self.maps, seed)
@@ -146,7 +148,7 @@ class InteractiveSegmenter:
         for done, total, *found in self.propagation.run(known):
             if found:
                 t, p = found
-                self.masks[t] = p.argmax(0).numpy()
+                self.masks[t] = p.max(0).indices.numpy()
             yield done, total, self.masks
 
     def finish(self) -> np.ndarray:
@@ -179,7 +181,7 @@ class InteractiveSegmenter:
             size = [8 * n for n in maps[0].shape[-2:]]
             s = F.avg_pool2d(scores[1:, None].float(), 2)
             p = soft_aggregate(torch.sigmoid(self.refiner(maps, s, size)[:, 0]))
-            mask = resize(p[None], before.shape)[0].argmax(0).byte().cpu().numpy()
+            mask = resize(p[None], before.shape)[0].max(0).indices.byte().cpu().numpy()
         boxed = _inside(new, before.shape)
         # Of each label's gains and losses, those that new ink or a new box touches
         result = before.copy()
