@@ -261,7 +261,7 @@ def test_a_dot_is_a_stroke():
 def test_stand_in_and_exported_page(tmp_path):
     widget = pad(Discs(), scribbles=[stroke()])
     data, metadata = widget._repr_mimebundle_()
-    assert data["text/plain"] == widget.alt == metadata["image/png"]["alt"] and len(data["image/png"]) < 120_000
+    assert data["text/plain"] == widget.alt == metadata["image/jpeg"]["alt"] and len(data["image/jpeg"]) < 300_000
     assert widget.live and not widget.export_state()["live"]
     page = to_html(widget, tmp_path / "pad.html").read_text()
     assert page.count("<script") == 1 and "https://" not in page

@@ -279,6 +279,10 @@ class ScribblePad(base.Widget):
             parts.append(f"answer in {1000 * self.seconds:.0f} ms")
         return "; ".join(parts)
 
+    def stand_in(self) -> show.Photo:
+        """A photograph with thin strokes: a JPEG keeps both, where a small PNG would have few colours."""
+        return show.Photo(self.render(), self.alt)
+
     def export_state(self) -> dict:
         """The traits, for a page in which strokes can be painted and saved, but nobody answers."""
         return super().export_state() | {"live": False}
