@@ -58,7 +58,8 @@ def prepare(clip, step=6):
     X = PixelFeatures(device=dev)(torch.cat([fit_frame(frame, 240, dev) for frame in frames]))
     strokes = robot.scribbles(truth[:1].astype(np.uint8), frame=0)
     return SimpleNamespace(
-        clip=clip, size=clip.size, frames=frames, truth=truth, X=X, strokes=strokes, ink=draw(strokes, clip.size)
+        **{"clip": clip, "times": times, "size": clip.size, "frames": frames, "truth": truth, "X": X},
+        **{"strokes": strokes, "ink": draw(strokes, clip.size)},
     )
 
 
@@ -147,15 +148,16 @@ show.frames(
     one.frames,
     [mask.astype(np.uint8) for mask in followed],
     times=shown,
+    titles=[f"frame {one.times[t]}" for t in shown],
     fill=0.3,
     alt="Three frames of the clip with what `frtm` follows when it is given the stroke as its mask.",
 )
 
 # %% [markdown]
-# With the true mask `frtm` has J {{J_given:.2f}} on these later frames, with the stroke in its place
-# {{J_followed:.2f}}. It did what it was told. A mask says two things: *this is the object*, and *all else is not*. The
-# second is a lie here, since {{not_inked:.0%}} of the kangaroo are not under the ink. A stroke says the first thing
-# only. Whoever learns from strokes has to find the second somewhere else.
+# We look at every sixth frame. With the true mask `frtm` has J {{J_given:.2f}} on the later ones, with the stroke in
+# its place {{J_followed:.2f}}. It did what it was told. A mask says two things: *this is the object*, and *all else is
+# not*. The second is a lie here, since {{not_inked:.0%}} of the kangaroo are not under the ink. A stroke says the first
+# thing only. Whoever learns from strokes has to find the second somewhere else.
 #
 # ## Samples
 # The paper's way: pixels under the ink are **positive** samples. For **negative** ones it puts a tight box around the
@@ -359,7 +361,7 @@ def J_of(one, W):
     return J[0], J[1:].mean()
 
 
-LAMBDA = 1.0
+LAMBDA = 0.1
 began = time.perf_counter()
 W = closed_form(X, Y, LAMBDA)
 solve_ms = 1000 * (time.perf_counter() - began)
@@ -370,6 +372,7 @@ show.frames(
     one.frames,
     [mask.astype(np.uint8) for mask in scores_of(one, W) > 0],
     times=shown,
+    titles=[f"frame {one.times[t]}" for t in shown],
     fill=0.3,
     alt="The same three frames with the mask of the closed form: it lies on the kangaroo in all of them, and misses "
     "parts of it.",
@@ -524,9 +527,9 @@ show.figure(
 )
 
 # %% [markdown]
-# With weights J does not fall any more: {{J_many_heard:.2f}} at two hundred, where plain sums have {{J_many:.2f}}. Up
-# to ten for one the two are about level ({{J_10_heard:.2f}} and {{J_10:.2f}}). So equal numbers are one way to make
-# both classes equally loud, for a solver without weights; they pay for it with what is not seen. From here on we weigh.
+# With weights J does not fall any more: {{J_many_heard:.2f}} at two hundred, where plain sums have {{J_many:.2f}}. At
+# ten for one it is {{J_10_heard:.2f}}, and plain {{J_10:.2f}}. So equal numbers are one way to make both classes
+# equally loud, for a solver without weights; they pay for it with what is not seen. From here on we weigh.
 #
 # ## Where from?
 # There is still something wrong in the samples. Without any wrong label, that is, without the "background" pixels that
