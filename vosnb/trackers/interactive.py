@@ -105,8 +105,8 @@ class InteractiveSegmenter:
 
     @property
     def corrected(self) -> list[int]:
-        """The frames that somebody painted on."""
-        return sorted({stroke.frame for stroke in self.scribbles})
+        """The frames that somebody painted on, in that order."""
+        return list(dict.fromkeys(stroke.frame for stroke in self.scribbles))
 
     def add(self, scribbles: Sequence[Scribble]) -> np.ndarray:
         """A round: scribbles on one or several frames; returns the masks (T, H, W) uint8, new on these frames.
