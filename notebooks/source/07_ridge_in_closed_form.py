@@ -11,10 +11,11 @@
 # %% [markdown]
 # # Solved, not trained
 #
-# On the pad below a robot has painted one short stroke, and a program has answered with a mask. **Now you paint.** Take
+# On the pad below a robot has painted a short stroke and a dot, and a program has answered with a mask. **Now you
+# paint.** Take
 # 1 for the object and 0 for the background, and draw with the mouse or a pen. (From the keyboard: arrows move a cursor,
-# space begins and ends a stroke, `u` undoes, `,` and `.` change the frame.) What did the program understand from one
-# stroke? What did it take that nobody meant? And how long did you wait for each answer?
+# space begins and ends a stroke, `u` undoes, `,` and `.` change the frame.) What did the program understand from so
+# little? What did it take that nobody meant? And how long did you wait for each answer?
 #
 # <small>To read: {{read}}. To solve the five exercises: about 85 minutes. To run: {{run}}. The numbers in the text are
 # those of the run that is shipped; with other parameters yours will differ.</small>
@@ -80,8 +81,8 @@ ScribblePad(
 )
 
 # %% [markdown]
-# The stroke covers {{ink}} pixels of a kangaroo that has {{area:,}}. The mask has J {{J_pad:.2f ± 0.03}}, and it took
-# {{pad_ms:.0f ± 400}} milliseconds. Nothing was trained in that time. Each cell of the frame has a list of
+# The robot's ink covers {{ink}} pixels of a kangaroo that has {{area:,}}. The mask has J {{J_pad:.2f ± 0.03}}, and it
+# took {{pad_ms:.0f ± 400}} milliseconds. Nothing was trained in that time. Each cell of the frame has a list of
 # {{features}} numbers, from the backbone that learned on photographs, and *one linear system* decided what to make of
 # them. (The program has two more parts. What is far from all ink it takes for background, which we come to. And R of
 # lesson 06 draws the outline.)
@@ -379,9 +380,10 @@ show.frames(
 )
 
 # %% [markdown]
-# Solving took {{solve_ms:.0f ± 60}} milliseconds. J is {{J_one_first:.2f}} on the painted frame and
-# {{J_one_later:.2f}} on later ones. From here on we judge by later frames of {{clips}} clips, the first of each kind of
-# toys. They are strangers, as no network here ever saw a toy; each has one stroke by the robot on frame 0.
+# Solving took {{solve_ms:.0f ± 60}} milliseconds. J is {{J_one_first:.2f}} on the painted frame and {{J_one_later:.2f}}
+# on later ones. From here on we judge by later frames of {{clips}} clips, the first of each kind of toys. They are
+# strangers, as no network here ever saw a toy; on frame 0 of each the robot has painted. ($\lambda$ is 0.1; more on it
+# below.)
 #
 # ## What is the constant for?
 # With the last feature, the 1, the mean J of later frames is {{J_plain:.2f}}. Leave it out, and the other
@@ -527,14 +529,14 @@ show.figure(
 )
 
 # %% [markdown]
-# With weights J does not fall any more: {{J_many_heard:.2f}} at two hundred, where plain sums have {{J_many:.2f}}. At
+# With weights J hardly falls any more: {{J_many_heard:.2f}} at two hundred, where plain sums have {{J_many:.2f}}. At
 # ten for one it is {{J_10_heard:.2f}}, and plain {{J_10:.2f}}. So equal numbers are one way to make both classes
 # equally loud, for a solver without weights; they pay for it with what is not seen. From here on we weigh.
 #
 # ## Where from?
 # There is still something wrong in the samples. Without any wrong label, that is, without the "background" pixels that
-# in truth lie on the object ({{wrong:.1%}} of them on average), J would be {{J_clean:.2f}} and not {{J_10:.2f}}. Nobody
-# knows which ones they are. But we may choose *where* we guess.
+# in truth lie on the object ({{wrong:.1%}} of them on average), J of plain sums would be {{J_clean:.2f}} and not
+# {{J_10:.2f}}. Nobody knows which ones they are. But we may choose *where* we guess.
 
 # %% tags=["ask"]
 guess_where = predict(
@@ -590,10 +592,11 @@ show.forest(
 # %% [markdown]
 # Near the box J falls to {{J_near:.2f}}: that is where the rest of the object is, and {{lies_near:.0%}} of these labels
 # are wrong. With a margin of 20 pixels {{lies_far:.1%}} are wrong, and J is {{J_far:.2f}}, beside {{J_any:.2f}} from
-# anywhere: a gain of {{far_gain:+.3f}}, in an interval of [{{far_low:+.3f}}, {{far_high:+.3f}}]. Wider margins have no
-# wrong labels and no clear gain, and in the end too much of the background goes unseen. So a safe guess beats an
-# informative one, as long as it sees enough. That is why the pad's program takes for background only what is far from
-# all ink, and says nothing about the rest. The user says it, with a stroke of 0.
+# anywhere: a gain of {{far_gain:+.3f}}, in an interval of [{{far_low:+.3f}}, {{far_high:+.3f}}]. A margin of 40 is
+# about as good. From 60 on no label is wrong either, but the gain is no longer clear of zero: too much of the
+# background goes unseen. So a safe guess beats an informative one, as long as it sees enough. That is why the pad's
+# program takes for background only what is far from all ink, and says nothing about the rest. The user says it, with a
+# stroke of 0.
 #
 # ## Lambda
 # $\lambda$ made a line flatter. In {{features}} dimensions, look along the **eigenvectors** of $X X^T$: the directions
@@ -712,7 +715,8 @@ show.figure(
 # From 0.001 to 1, a thousand times as much, J changes by {{flat:.2f}}. At 10 it has begun to fall, and at 10,000 it is
 # {{J_cliff:.2f}}.
 # With {{samples_N:,}} samples for {{features}} unknowns there is little that a small $\lambda$ would have to hold back.
-# It must not be zero: at 1 : 1 there are fewer samples than features, and $X X^T$ has no inverse. Beside the ratio
+# It must not be zero: at 1 : 1 there are fewer samples than features, and $X X^T$ has no inverse. Nor is this a law of
+# nature: with other features, or more frames, another $\lambda$ may be best ({{to deeper}}). Beside the ratio
 # (from {{J_1:.2f}} to {{J_10:.2f}}), the place ({{J_any:.2f}} to {{J_far:.2f}}) and the constant ({{J_bare:.2f}} to
 # {{J_plain:.2f}}), $\lambda$ is the least of our worries.
 #
@@ -955,7 +959,8 @@ ScribblePad(
 # ## Measure: rounds
 # The robot plays {{rounds}} rounds on each of the {{clips}} clips. In each it looks for the frame with the lowest J and
 # draws through the middle of what is wrong there, object or background. The control is a robot that also goes to the
-# worst frame, but does not look at the answer there: it draws through the middle of the whole object. J is the mean
+# worst frame, but does not look at the answer there: it draws through the
+# middle of the whole object there. J is the mean
 # over all frames.
 
 # %%
@@ -1009,10 +1014,11 @@ show.figure(
 )
 
 # %% [markdown]
-# One stroke gives {{J_round_1:.2f}}, {{rounds}} rounds {{J_round_last:.2f}}. Without looking it is {{J_blind:.2f}}: to
-# paint where the answer is *wrong* is worth {{looks_gain:+.2f}} in an interval of [{{looks_low:+.2f}},
-# {{looks_high:+.2f}}]. (The one that looks may paint background, too, so this is the worth of looking and of both kinds
-# of ink.) Above the figure stands the same on many more clips, computed beforehand and stored.
+# One round gives {{J_round_1:.2f}}, {{rounds}} rounds {{J_round_last:.2f}}. Without looking it is {{J_blind:.2f}}, as
+# after two or three rounds the robot has nothing new to say: to paint where the answer is *wrong* is worth
+# {{looks_gain:+.2f}} in an interval of [{{looks_low:+.2f}}, {{looks_high:+.2f}}]. (The one that looks may paint
+# background, too, so this is the worth of looking and of both kinds of ink.) Above the figure stands the same on many
+# more clips, computed beforehand and stored.
 
 # %% [markdown]
 # ## What we now know
