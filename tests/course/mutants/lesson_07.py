@@ -76,64 +76,6 @@ def form_minus(X, Y, lam):
     return inverse(X @ X.T - lam * eye(len(X))) @ X @ Y.T
 
 
-# ---------------------------------------------------------------------------------------------- weighed
-
-
-def weights(Y, of=1):
-    counts = Y.sum(1)
-    return (counts[of] / counts) @ Y
-
-
-def sums(X, Y, lam, left, right):
-    return inverse((X * left) @ X.T + lam * eye(len(X))) @ ((X * right) @ Y.T)
-
-
-def weighed_by_roots(X, Y, lam):
-    g = weights(Y).sqrt()
-    return form_by_cholesky(X * g, Y * g, lam)
-
-
-def weighed_not(X, Y, lam):
-    return form_by_cholesky(X, Y, lam)
-
-
-def weighed_twice(X, Y, lam):
-    g = weights(Y)
-    return form_by_cholesky(X * g, Y * g, lam)
-
-
-def weighed_left(X, Y, lam):
-    return sums(X, Y, lam, weights(Y), torch.ones(Y.shape[1]).double())
-
-
-def weighed_right(X, Y, lam):
-    return sums(X, Y, lam, torch.ones(Y.shape[1]).double(), weights(Y))
-
-
-def weighed_upside_down(X, Y, lam):
-    return sums(X, Y, lam, 1 / weights(Y), 1 / weights(Y))
-
-
-def weighed_up(X, Y, lam):
-    return sums(X, Y, lam, weights(Y, 0), weights(Y, 0))
-
-
-def weighed_to_one(X, Y, lam):
-    g = weights(Y) / Y[1].sum()
-    return sums(X, Y, lam, g, g)
-
-
-def weighed_thrown_away(X, Y, lam):
-    n = int(Y[1].sum())
-    some = torch.cat([(Y[0] > 0).nonzero()[:n, 0], (Y[1] > 0).nonzero()[:, 0]])
-    return form_by_cholesky(X[:, some], Y[:, some], lam)
-
-
-def weighed_half(X, Y, lam):
-    g = (1 + weights(Y)) / 2
-    return sums(X, Y, lam, g, g)
-
-
 # ---------------------------------------------------------------------------------------------- an undo
 
 
@@ -275,7 +217,6 @@ OWN_LAMBDA = (
 
 RIGHT = {
     "closed_form": [form_by_cholesky, form_as_longer_least_squares],
-    "weighed": [weighed_by_roots],
     "mend_undo": [rounds(undo=undo_by_copies), rounds(undo=undo_with())],
     "Painter": [painter()],
     "choose_lambda": [OWN_LAMBDA],
@@ -293,17 +234,6 @@ MUTANTS = {
         "means": (form_of_means, "means"),
         "free constant": (form_free_constant, "constant's row"),
         "minus": (form_minus, "is not zero there"),
-    },
-    "weighed": {
-        "not": (weighed_not, "no sample weighs more"),
-        "squared": (weighed_twice, "squared"),
-        "left only": (weighed_left, "only one of the two sums"),
-        "right only": (weighed_right, "only one of the two sums"),
-        "upside down": (weighed_upside_down, "upside down"),
-        "the object raised": (weighed_up, "raised"),
-        "to one": (weighed_to_one, "sums to 1"),
-        "thrown away": (weighed_thrown_away, "threw away"),
-        "half": (weighed_half, "not the minimum"),
     },
     "mend_undo": {
         "not mended": (rounds(undo=undo_redrawn), "something else was taken away"),

@@ -1,4 +1,4 @@
-"""Exercises of lesson 07: the closed form, weighed samples, an undo with a fault, a painter, a lambda without truth."""
+"""Exercises of lesson 07: the closed form, an undo with a fault, a painter, a lambda without truth."""
 
 import numpy as np
 import torch
@@ -103,82 +103,6 @@ closed_form = Exercise(
     ),
     reference=closed_form_reference,
     check=_check_closed_form,
-)
-
-# ---------------------------------------------------------------------------------------------- weighed
-
-
-def weighed_reference(X, Y, lam):
-    counts = Y.sum(1)
-    g = (counts[1] / counts) @ Y
-    return torch.linalg.solve((X * g) @ X.T + lam * torch.eye(len(X)).to(X), (X * g) @ Y.T)
-
-
-def _check_weighed(answer):
-    X, Y = _samples(5, 40, seed=4)  # 30 of the background, 10 of the object
-    lam, eye, counts = 3.0, torch.eye(5).double(), Y.sum(1)
-    g = (counts[1] / counts) @ Y
-    got = answer(X, Y, lam)
-
-    def solved(left, right, lam=lam):
-        return _solve((X * left) @ X.T + lam * eye, (X * right) @ Y.T)
-
-    one = torch.ones(40).double()
-    expect(not same(got, solved(one, one)), "no sample weighs more than another: that is the plain closed form.")
-    expect(
-        not same(got, solved(g**2, g**2)),
-        "your weights are squared. If X and Y are multiplied by g, X X' and X Y' get g^2: multiply them by its root.",
-    )
-    expect(
-        not same(got, solved(g, one)) and not same(got, solved(one, g)),
-        "you weighed only one of the two sums. A sample that counts 1/3 counts 1/3 in X X' and in X Y'.",
-    )
-    expect(
-        not same(got, solved(1 / g, 1 / g)),
-        "upside down: the class with more samples must weigh less for each.",
-    )
-    swapped = (counts[0] / counts) @ Y
-    expect(
-        not same(got, solved(swapped, swapped)),
-        "balanced, but you raised the object's weights where the background's are to be lowered. The sums grow, and "
-        "the same lambda counts for less: object pixels weigh 1.",
-    )
-    expect(
-        not same(got, solved(g / counts[1], g / counts[1])),
-        "balanced, but each class sums to 1. Beside sums that small the same lambda is very large: object pixels weigh "
-        "1.",
-    )
-    few = torch.cat([(Y[0] > 0).nonzero()[:10, 0], (Y[1] > 0).nonzero()[:, 0]])
-    expect(
-        not same(got, _solve(X[:, few] @ X[:, few].T + lam * eye, X[:, few] @ Y[:, few].T)),
-        "you threw away what is too much. That is the paper's way; here all samples stay, and the many weigh less.",
-    )
-    expect(
-        same(got, solved(g, g), 1e-8),
-        "not the minimum of sum_j g_j ||W'x_j - y_j||^2 + lambda ||W||^2, with g = 1 for the object's samples and "
-        "n_1 / n_0 for the background's.",
-    )
-    X, Y = _samples(5, 24, seed=5)
-    Y = Y.flip(0)  # now the object has more
-    expect(same(answer(X, Y, 1.0), weighed_reference(X, Y, 1.0), 1e-8), "it fails where the object has more samples.")
-
-
-weighed = Exercise(
-    name="weighed",
-    title="Weigh the samples",
-    kind="warm-up",
-    task="Return the W (D, 2) of least weighed loss. Object samples have the weight 1, background samples the number "
-    "of object samples over the number of background samples, so that both classes are equally loud.",
-    difficulty=3,
-    importance=4,
-    minutes=10,
-    hints=(
-        "One weight for each sample: 1 where Y[1] is 1, and n_1 / n_0 where Y[0] is 1. Y.sum(1) counts.",
-        "The weights stand in both sums: sum_j g_j x_j x_j' and sum_j g_j x_j y_j'. X * g scales the columns of X.",
-        "It is the closed form again, with X scaled by g at the left of both products and left alone at the right.",
-    ),
-    reference=weighed_reference,
-    check=_check_weighed,
 )
 
 # ---------------------------------------------------------------------------------------------- mend_undo
