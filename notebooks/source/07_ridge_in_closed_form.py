@@ -528,7 +528,7 @@ show.figure(
 # %% [markdown]
 # With weights J hardly falls any more: {{J_many_heard:.2f}} at two hundred, where plain sums have {{J_many:.2f}}. At
 # ten for one it is {{J_10_heard:.2f}}, and plain {{J_10:.2f}}. So equal numbers are one way to make both classes
-# equally loud, for a solver without weights; they pay for it with what is not seen. From here on we weigh.
+# equally loud, for a solver without weights; they pay for it with what is not seen. In the next section we weigh.
 #
 # ## Where from?
 # There is still something wrong in the samples. Without any wrong label, that is, without the "background" pixels that
@@ -710,12 +710,11 @@ show.figure(
 
 # %% [markdown]
 # From 0.001 to 1, a thousand times as much, J changes by {{flat:.2f}}. At 10 it has begun to fall, and at 10,000 it is
-# {{J_cliff:.2f}}.
-# With {{samples_N:,}} samples for {{features}} unknowns there is little that a small $\lambda$ would have to hold back.
-# It must not be zero: at 1 : 1 there are fewer samples than features, and $X X^T$ has no inverse. Nor is this a law of
-# nature: with other features, or more frames, another $\lambda$ may be best ({{to deeper}}). Beside the ratio
-# (from {{J_1:.2f}} to {{J_10:.2f}}), the place ({{J_any:.2f}} to {{J_far:.2f}}) and the constant ({{J_bare:.2f}} to
-# {{J_plain:.2f}}), $\lambda$ is the least of our worries.
+# {{J_cliff:.2f}}. With {{samples_N:,}} samples for {{features}} unknowns there is little that a small $\lambda$ would
+# have to hold back. It must not be zero: at 1 : 1 there are fewer samples than features, and $X X^T$ has no inverse.
+# Nor is this a law of nature: with other features, or more frames, another $\lambda$ may be best ({{to deeper}}).
+# Beside the ratio (from {{J_1:.2f}} to {{J_10:.2f}}), the place ({{J_any:.2f}} to {{J_far:.2f}}) and the constant
+# ({{J_bare:.2f}} to {{J_plain:.2f}}), $\lambda$ is the least of our worries.
 #
 # ## Break it
 
@@ -956,8 +955,7 @@ ScribblePad(
 # ## Measure: rounds
 # The robot plays {{rounds}} rounds on each of the {{clips}} clips. In each it looks for the frame with the lowest J and
 # draws through the middle of what is wrong there, object or background. The control is a robot that also goes to the
-# worst frame, but does not look at the answer there: it draws through the
-# middle of the whole object there. J is the mean
+# worst frame, but does not look at the answer: it draws through the middle of the whole object there. J is the mean
 # over all frames.
 
 # %%
@@ -1011,11 +1009,11 @@ show.figure(
 )
 
 # %% [markdown]
-# One round gives {{J_round_1:.2f}}, {{rounds}} rounds {{J_round_last:.2f}}. Without looking it is {{J_blind:.2f}}, as
-# after two or three rounds the robot has nothing new to say: to paint where the answer is *wrong* is worth
+# One round gives {{J_round_1:.2f}}, {{rounds}} rounds {{J_round_last:.2f}}. Without looking it is {{J_blind:.2f}},
+# perhaps since the same line again says little that is new. To paint where the answer is *wrong* is worth
 # {{looks_gain:+.2f}} in an interval of [{{looks_low:+.2f}}, {{looks_high:+.2f}}]. (The one that looks may paint
-# background, too, so this is the worth of looking and of both kinds of ink.) Above the figure stands the same on many
-# more clips, computed beforehand and stored.
+# background, too, so this is the worth of looking and of both kinds of ink.) Above the figure stand a robot's rounds on
+# many more clips, computed beforehand and stored, for segmenters of this lesson and of the next two.
 
 # %% [markdown]
 # ## What we now know
