@@ -636,7 +636,7 @@ def along_lambda(lam):
 far = [scores_of(one, along_lambda(lam)) > 0 for lam in (1e12, 1e15)]
 print(f"the same mask for {(far[0] == far[1]).mean():.1%} of pixels; object: {far[1].mean():.0%} of them")
 
-# %% tags=["plot", "nbval-check-output"]
+# %% tags=["plot"]
 guess_end.reveal(
     "empty" if not far[1].any() else "stay" if (far[0] == far[1]).mean() > 0.99 else "noise",
     "Who wins depends on which score is higher, not on how high it is. Far out, W is X Y' / lambda: for each class the "
