@@ -572,7 +572,7 @@ for name, (low, high) in progress(PLACES.items(), "places"):
     J_where[name] = judged(weighed, [pair[:2] for pair in some])[:, 1]
     lies[name] = np.mean([one.truth[0][chosen == 0].mean() for one, (*_, chosen) in zip(bench, some, strict=True)])
 
-# %% tags=["plot", "nbval-check-output"]
+# %% tags=["plot"]
 candidates = {"near": "within 40", "any": "anywhere", "far": "20 and more"}
 guess_where.reveal(max(candidates, key=lambda key: J_where[candidates[key]].mean()))
 show.forest(
