@@ -332,17 +332,11 @@ def ways(down, right, neighbours):
 check(exercises.ways, ways)
 ways = chosen(exercises.ways, ways)
 
-# %% [markdown] tags=["solution"]
-# With 4 neighbours the table is Pascal's triangle, lying on its side, so the number is the binomial coefficient
-# `math.comb(down + right, down)`. With 8 they are called Delannoy's numbers.
-
 # %%
 for i in range(4):
     print(*(f"{ways(i, j, 4):4}" for j in range(8)))
 A, B = (ways(down, 10, 4) * 0.45 ** (down + 10) for down in (0, 10))
 print(f"A: 1 way of 10 steps, {A:.5f}    B: {ways(10, 10, 4):,} ways of 20 steps, {B:.5f}")
-
-# %% tags=["check"]
 guess_digits.reveal(len(str(ways(29, 53, 4))), "Pascal's triangle: ways to a cell are those to the two before it.")
 guess_far.reveal(
     "A" if A > 2 * B else "B" if B > 2 * A else "same", f"One way to A, {ways(10, 10, 4):,} ways to B, all of them dim."
@@ -374,16 +368,17 @@ pictures = []
 for k in range(when.max() + 1):
     titles = [f"sum {total}: largest now {states[when == k].max():.2g}" for total, states in spread.items()]
     pictures.append(show.tiled([board(states, when <= k, 304) for states in spread.values()], titles, 3))
-show.Film(
-    pictures,
-    fps=5,
-    still=len(pictures) - 1,
-    alt="Three maps whose top left cell is lit, wavefront by wavefront. With a sum of 0.6 the light fades within a few "
-    "cells. With 0.9 it reaches far along the diagonal, dimmer and dimmer. With 1.2 the diagonal gets brighter and "
-    "brighter, up to the far corner.",
+display(
+    show.Film(
+        pictures,
+        fps=5,
+        still=len(pictures) - 1,
+        alt="Three maps whose top left cell is lit, wavefront by wavefront. With a sum of 0.6 the light fades in a few "
+        "cells. With 0.9 it reaches far along the diagonal, dimmer and dimmer. With 1.2 the diagonal gets brighter and "
+        "brighter, up to the far corner.",
+    )
 )
 
-# %% tags=["plot"]
 steps = np.arange(0, 25)
 lines = {"sum 0.6": 0.3, "sum 0.9": 0.45, "sum 1": 0.5, "sum 1.2": 0.6, "sum 2": 1.0}
 with show.style():
@@ -522,8 +517,6 @@ for program in (double_loop, wavefronts):
     taken[program.__name__] = min(seconds)
 apart = max((sweep(z[d, 0], K[d]) - states[d, 0]).abs().max().item() for d in range(4))
 print({name: f"{1000 * seconds:.0f} ms" for name, seconds in taken.items()}, f"yours and ours differ by {apart:.0e}")
-
-# %% tags=["check"]
 faster = taken["double_loop"] / taken["wavefronts"]
 guess_times.reveal(
     faster, "The sums are the same; what is saved is calls, 83 instead of 1,620, whatever each computes."
@@ -611,17 +604,10 @@ show.Film(
 # %% [markdown]
 # With S2-E1 frame 1 is dark. With S2-E2 it still has {{flash_1:.2f}} in the brightest place, and frame 3
 # {{flash_3:.3f}}; and the light has *spread*, because the remembered states take part in the sweeps. So a cell hears
-# from a place some way off and some frames ago, which is what a moving object needs. Never from later, though: which
-# inputs does frame 1 depend on?
-
-# %%
-torch.manual_seed(SEED)
-rnn, x = STRNN(2, 3, 2), torch.randn(3, 1, 2, 6, 9, requires_grad=True)
-rnn(x)[1, 0, :, 2, 4].sum().backward()
-heard = (x.grad.abs().sum((1, 2)) > 0).float().mean((1, 2))
-print("one cell of frame 1 hears from this share of the cells of frames 0, 1, 2:", *heard.tolist())
-
-# %% [markdown]
+# from a place some way off and some frames ago, which is what a moving object needs. Never from later, though: the
+# gradient of one cell of frame 1 reaches {{heard_0:.0%}} of the cells of frame 0, {{heard_0:.0%}} of frame 1, and
+# {{heard_2:.0%}} of frame 2.
+#
 # ## What should it learn? (S2-E4)
 # The matrices are learned once, on many clips, and then serve objects never seen. S2 wants features of one object near
 # each other, *also in other frames*, and far from all the rest. From one frame come the **anchors** $\mathcal A$, cells
@@ -663,7 +649,7 @@ def metric_loss(
 # {{train_steps}} steps. Its input is the backbone of lesson 01's first matcher, which has a hard time with twins. We
 # ask what we want of features: of how many anchors does the nearest cell in other frames lie on the same object?
 
-# %% tags=["setup"]
+# %% tags=["ask"]
 METRICS = ("softplus", "margin", "ratio")
 nn = torch.nn
 STEPS, FRAMES, HIDDEN, FIXED = max(8, round(60 * BUDGET)), 4, 16, 3.0
@@ -717,7 +703,6 @@ own = seen_by(*twins_of_creatures(12))
 strangers = [seen_by(*of_strangers(clip)) for clip in confused[:6]]
 backbone_alone = {"its own clips": share(lambda x: x, [own]), "strangers": share(lambda x: x, strangers)}
 
-# %% tags=["ask"]
 guess_loss = predict(
     "We train with S2-E4 as printed until the loss is a small part of what it was. On toys, which it has never seen, "
     "the nearest cell then lies on the same object ...",
@@ -726,7 +711,7 @@ guess_loss = predict(
         "same": "... for about as many.",
         "fewer": "... for fewer anchors than before training (by 0.05 or more).",
     },
-    seed=0,
+    seed=1,
 )
 
 
@@ -907,7 +892,6 @@ my_design = exercises.what_would_tell.reference
 # %% tags=["check", "nbval-check-output"]
 check(exercises.what_would_tell, my_design)
 
-# %% tags=["ask"]
 guess_deaf = predict(
     "Toys again, and the classifier of the first film, solved on frame 0. The recurrence's 48 channels are joined to "
     "the backbone's, once trained as they are, once with all K zero. What does *hearing* add, the first against the "
@@ -972,6 +956,10 @@ for where, words in WORLDS.items():
 # Execution of DO Loops*, CACM 1974. Toys: Fluent Emoji, Microsoft, MIT licence.</small>
 
 # %% tags=["hold"]
+torch.manual_seed(SEED)
+rnn, x = STRNN(2, 3, 2), torch.randn(3, 1, 2, 6, 9, requires_grad=True)
+rnn(x)[1, 0, :, 2, 4].sum().backward()
+heard = (x.grad.abs().sum((1, 2)) > 0).float().mean((1, 2))
 z17 = (0.5 * lit(17, 17)).requires_grad_()
 saturated, fading = of_four(z17, 1.0, 8, "tanh")[16, 16], of_four(z17, 0.3, 8, "tanh")[16, 16]
 slopes = [torch.autograd.grad(state, z17, retain_graph=True)[0][0, 0, 0].item() for state in (saturated, fading)]
@@ -997,6 +985,8 @@ numbers(
     ratio=1620 / 83,
     flash_1=in_time[1].max(),
     flash_3=in_time[3].max(),
+    heard_0=min(heard[:2]).item(),
+    heard_2=heard[2].item(),
     train_steps=STEPS,
     fallen_ratio=fallen["ratio"],
     fallen_softplus=fallen["softplus"],
