@@ -27,6 +27,7 @@ SEED = 0
 BUDGET = 1.0
 
 # %% tags=["plot"]
+import functools
 import json
 import time
 
@@ -823,13 +824,20 @@ KINDS = {
 }
 
 
+@functools.cache
+def described(clip):
+    """The backbone's map of each frame (T, C, h, w), and how much of each cell the target covers in frame 0."""
+    frames = np.stack([clip.frames[t] for t in range(len(clip))])[:, None]
+    x, cover = seen_by(frames, np.stack([clip.masks[0] == 1])[:, None], lambda image: look(image)[2])
+    return x[:, 0], cover[0, 0]
+
+
 @torch.no_grad()
 def nearness(clip, kind):
     """1 where a cell's feature is one of the target's in frame 0, towards 0 where none is near; (T, h, w)."""
-    frames = np.stack([clip.frames[t] for t in range(len(clip))])[:, None]
-    x, cover = seen_by(frames, np.stack([clip.masks[0] == 1])[:, None], lambda image: look(image)[2])
-    y = F.normalize(KINDS[kind](x[:, 0]), dim=1).movedim(1, -1)
-    d = nearest(y.flatten(0, 2), y[0][cover[0, 0] > 0.6]).view(y.shape[:3])
+    x, cover = described(clip)
+    y = F.normalize(KINDS[kind](x), dim=1).movedim(1, -1)
+    d = nearest(y.flatten(0, 2), y[0][cover > 0.6]).view(y.shape[:3])
     return torch.exp(-d / d[1:].median()).cpu().numpy()
 
 
@@ -902,7 +910,7 @@ guess_deaf = predict(
         "none": "The interval holds zero.",
         "loss": "It lowers J, and the interval is clear of zero.",
     },
-    seed=1,
+    seed=0,
 )
 
 # %% tags=["plot"]
@@ -938,23 +946,24 @@ for where, words in WORLDS.items():
 # %% [markdown]
 # Each row is a step, paired clip by clip. Begin with the usual ablation, the first two rows: beside the backbone's maps
 # S2-E1 changes J by {{space_creatures:+.3f}} on creatures, {{space_toys:+.3f}} on toys and {{space_real:+.3f}} on real
-# video, S2-E2 by {{both_creatures:+.3f}}, {{both_toys:+.3f}} and {{both_real:+.3f}}. Now the controls. An untrained
-# recurrence of the same size: {{untrained_creatures:+.3f}}, {{untrained_toys:+.3f}}, {{untrained_real:+.3f}}. The
-# trained one with all K zero, so that each cell hears only itself: {{deaf_creatures:+.3f}}, {{deaf_toys:+.3f}},
-# {{deaf_real:+.3f}}.
+# video, S2-E2 by {{both_creatures:+.3f}}, {{both_toys:+.3f}} and {{both_real:+.3f}}. None of these is clear of zero.
+# The trained channels with all K zero, where each cell hears only itself, do no worse: {{deaf_creatures:+.3f}},
+# {{deaf_toys:+.3f}}, {{deaf_real:+.3f}}.
 #
-# The row that answers our question is *S2-E2 against all K zero*. Same channels, same training, and the one has what
-# the other lacks, news from other cells and frames. It says {{hear_creatures:+.3f}} on creatures, the world of the
-# training, {{hear_toys:+.3f}} on toys and {{hear_real:+.3f}} on real video. **VERDICT** Time is no exception: S2-E2
-# against S2-E1 is {{time_creatures:+.3f}}, {{time_toys:+.3f}}, {{time_real:+.3f}}. And as the paper has it, the
-# recurrence *instead of* the backbone's maps, J falls by {{alone_creatures:.2f}}, {{alone_toys:.2f}} and
-# {{alone_real:.2f}}: 48 channels are no substitute for 272. S2 itself has no row without the recurrence, so what it
-# added there cannot be read from the paper.
+# *S2-E2 against all K zero* answers our question. Same channels, same training, and the one has what the other lacks,
+# news from other cells and frames. It says {{hear_creatures:+.3f}} on creatures, the world of the training,
+# {{hear_toys:+.3f}} on toys and {{hear_real:+.3f}} on real video. **Nowhere did hearing raise J, and on creatures it
+# lowered it by a little.** Nor did time: S2-E2 against S2-E1 is {{time_creatures:+.3f}}, {{time_toys:+.3f}} and
+# {{time_real:+.3f}}. And as the paper has it, the recurrence *instead of* the backbone's maps, J falls by
+# {{alone_creatures:.2f}}, {{alone_toys:.2f}} and {{alone_real:.2f}}: 48 channels are no substitute for 272. S2 prints
+# no row without the recurrence, so what it added there cannot be read from the paper.
 #
-# Why so little, after such fine films? We can name one suspect. The backbone is no heap of spots. Its convolutions
-# have heard already: of all that moves a cell's features, {{reach_1:.0%}} lies within 1 cell, and {{reach_out:.0%}}
-# lies more than 4 cells (32 pixels) away. What is left for the sweeps is far news, and far news changes when things
-# move, while the classifier was solved on frame 0. Whether that is the reason, these rows do not tell.
+# Why, after such fine films? We have suspects, and no proof. The backbone's convolutions have heard already: of all
+# that moves a cell's features, {{reach_1:.0%}} lies within one cell and {{reach_4:.0%}} within four, a window of 72
+# pixels, about as large as a toy. So what is left for the sweeps is news from farther away. Such news changes whenever
+# something moves, and our classifier was solved on frame 0 alone. Our training was short, and on creatures only. So
+# read these rows as what they are: this recurrence, this backbone, {{study_clips}} clips a world. Had we run only an
+# ablation with a lucky sign, we would have told you another story. Lessons 07 and 09 do without the recurrence.
 #
 # ## What we now know
 # - An image is a graph with cycles. Four sweeps without cycles stand in for it (S2-E1), and together each cell hears
@@ -965,7 +974,8 @@ for where, words in WORLDS.items():
 #   time, the same states.
 # - Time is one predecessor more (S2-E2), with one matrix for all sweeps, and never from later to earlier.
 # - S2-E4 as printed can fall by drawing everything together. A difference of distances cannot.
-# - If a new part raises J, run it again with the part that should matter switched off.
+# - Hearing did not help our classifier: {{hear_real:+.3f}} on real video against the same network with all K zero. A
+#   new part is judged by switching off just what should matter, and a fine idea may fail that test.
 #
 # **Next: {{to after}}.** There a user, a robot or you, sits in front of all this.
 #
@@ -1002,7 +1012,8 @@ away = (torch.arange(side // 8) - side // 16).abs()
 away = torch.maximum(away[:, None], away)
 numbers(
     reach_1=(moved_by[away <= 1].sum() / moved_by.sum()).item(),
-    reach_out=(moved_by[away > 4].sum() / moved_by.sum()).item(),
+    reach_4=(moved_by[away <= 4].sum() / moved_by.sum()).item(),
+    study_clips=scored["mask", "toys", "none"]["clips"],
     J_by_spots=J_by_spots,
     state_right=h[LIT[0], LIT[1] + 1],
     state_3=h[LIT[0], LIT[1] + 3],
@@ -1035,6 +1046,10 @@ numbers(
     clips=len(clips),
     **{f"rank_{key}": np.mean(ranks[kind]) for key, kind in zip(("x", "E1", "E2", "deaf"), KINDS, strict=True)},
 )
+hold("hearing gains in no world", not any(verdict(found["mask", where, "hearing"]) == "gain" for where in WORLDS))
+hold("and loses where it was trained", verdict(found["mask", "creatures", "hearing"]) == "loss")
+for step in ("space", "space and time", "time"):
+    hold(f"no verdict on {step}", all(verdict(found["mask", where, step]) == "none" for where in WORLDS))
 hold("every cell has heard", (total > 0).all())
 hold("ways in the far corner of a map twice as large", ways(59, 107, 8) > torch.finfo().max)
 hold("states are counts of ways", abs(of_four(lit(5, 6), 1.0)[-1, -1].item() - ways(4, 5, 4)), high=1e-9)
