@@ -166,7 +166,7 @@ with show.style():
                 4 * np.arange(6), np.clip(found[what], 1e-14, None), color=tone, label=f"K {K_:g}, {n} neighbours, {f}"
             )
         axes.set(title=title, xlabel="cells along the diagonal", yscale="log", ylim=(1e-9, 1e10))
-    fig.axes[0].legend(loc="upper left")
+    fig.axes[0].legend(loc="lower left")
 show.figure(
     fig,
     alt="States and slopes along the diagonal for five settings, on logarithmic scales. With K of 1 and relu both "
