@@ -949,17 +949,18 @@ show.forest(rows_shown, label="name", alt=f"Gains in mean J with 95 % intervals.
 # Each row is a step, paired clip by clip, in three worlds: creatures, where the recurrences were trained, toys, and
 # real video. By the backbone alone J is {{J_creatures:.2f}}, {{J_toys:.2f}} and {{J_real:.2f}}. Begin with the usual
 # ablation: beside the backbone's maps, S2-E2 changes that by {{both_creatures:+.3f}}, {{both_toys:+.3f}} and
-# {{both_real:+.3f}}. None of these is clear of zero, nor are those of S2-E1. The trained channels with all K zero,
-# where each cell hears only itself, do no worse: {{deaf_creatures:+.3f}}, {{deaf_toys:+.3f}}, {{deaf_real:+.3f}}.
+# {{both_real:+.3f}}. None of these is clear of zero, nor are those of S2-E1. The trained channels with all K set to
+# zero after training, where each cell hears only itself, change as little: {{deaf_creatures:+.3f}}, {{deaf_toys:+.3f}},
+# {{deaf_real:+.3f}}.
 #
 # *S2-E2 against all K zero* answers our question. Same channels, same training, and the one has what the other lacks,
 # news from other cells and frames. It says {{hear_creatures:+.3f}} on creatures, the world of the training,
-# {{hear_toys:+.3f}} on toys and {{hear_real:+.3f}} on real video. **Nowhere did hearing raise J, and on creatures it
-# lowered it by a little.** Nor did time: S2-E2 against S2-E1 is {{time_creatures:+.3f}}, {{time_toys:+.3f}} and
-# {{time_real:+.3f}}. And as the paper has it, the recurrence *instead of* the backbone's maps, J falls by
-# {{alone_creatures:.2f}}, {{alone_toys:.2f}} and {{alone_real:.2f}}: 48 channels are no substitute for 272 (and even
-# there K zero is the better choice: hearing makes {{solo_toys:+.3f}} on toys and {{solo_real:+.3f}} on real video). S2
-# prints no row without the recurrence, so what it added there cannot be read from the paper.
+# {{hear_toys:+.3f}} on toys and {{hear_real:+.3f}} on real video. **Nowhere did hearing raise J beyond doubt, and on
+# creatures it lowered it by a little.** Nor did time: S2-E2 against S2-E1 is {{time_creatures:+.3f}},
+# {{time_toys:+.3f}} and {{time_real:+.3f}}. And as the paper has it, the recurrence *instead of* the backbone's maps, J
+# falls by {{alone_creatures:.2f}}, {{alone_toys:.2f}} and {{alone_real:.2f}}: 48 channels are no substitute for 272
+# (and even there K zero is the better choice: hearing makes {{solo_toys:+.3f}} on toys and {{solo_real:+.3f}} on real
+# video). S2 prints no row without the recurrence, so what it added there cannot be read from the paper.
 #
 # Why, after such fine films? We have suspects, and no proof. The backbone's convolutions have heard already: of all
 # that moves a cell's features, {{reach_1:.0%}} lies within one cell and {{reach_4:.0%}} within four, a window of 72
@@ -978,8 +979,8 @@ show.forest(rows_shown, label="name", alt=f"Gains in mean J with 95 % intervals.
 #   time, the same states.
 # - Time is one predecessor more (S2-E2), with one matrix for all sweeps, and never from later to earlier.
 # - S2-E4 as printed can fall by drawing everything together. A difference of distances cannot.
-# - Hearing did not help our classifier: {{hear_real:+.3f}} on real video against the same network with all K zero. A
-#   new part is judged by switching off just what should matter, and a fine idea may fail that test.
+# - Hearing did not clearly help our classifier: {{hear_real:+.3f}} on real video against the same network with all K
+#   zero. A new part is judged by switching off just what should matter, and a fine idea may fail that test.
 #
 # **Next: {{to after}}.** There a user, a robot or you, sits in front of all this.
 #
