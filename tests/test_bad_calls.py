@@ -18,7 +18,7 @@ from vosnb.features import load_imagenet, load_weights
 from vosnb.methods.matching import MatchingNet, Memory
 from vosnb.methods.robot import Robot
 from vosnb.trackers import Ensemble, HistogramTracker, MatchingTracker, StillTracker, make_tracker, parse_tracker
-from vosnb.trackers.interactive import ClipFeatures, InteractiveSegmenter
+from vosnb.trackers.interactive import ClipFeatures, InteractiveSegmenter, PaperSegmenter
 from vosnb.trackers.session import InteractiveSession, curve
 from vosnb.widgets import AffinityExplorer, MaskPlayer
 from vosnb.widgets.sliders import Sliders
@@ -254,8 +254,8 @@ ClipFeatures(FRAMES, short_side=3)
 ClipFeatures(FRAMES, device="gpu")
 InteractiveSegmenter(FRAMES, lam=0)
 InteractiveSegmenter(FRAMES, lam="x")
-InteractiveSegmenter(FRAMES, negatives=NAN)
-InteractiveSegmenter(FRAMES, propagated=7)
+PaperSegmenter(FRAMES, negatives=NAN)
+PaperSegmenter(FRAMES, propagated=7)
 InteractiveSegmenter(FRAMES, seed=-1)
 InteractiveSegmenter(FRAMES, parts=3)
 InteractiveSegmenter(FRAMES, parts=(("lstm", "metric"),))

@@ -111,7 +111,7 @@ def doctor():
 @click.argument("clip", type=PATH)
 @click.option("--mask", type=PATH, help="First mask (PNG), or a folder of masks.")
 @click.option("--scribbles", type=PATH, help="Instead: what a scribble pad saved (json).")
-@click.option("--tracker", help=f"{TRACKER} Default {BEST}; with scribbles ridge+st-rnn, or another ridge.")
+@click.option("--tracker", help=f"{TRACKER} Default {BEST}; with scribbles ridge, or another ridge.")
 @click.option("--out", required=True, type=PATH, help="Where masks and overlay video go.")
 @click.option("--export", "form", type=click.Choice(["coco", "youtube-vis"]), help="Write the masks as json as well.")
 def run(clip, mask, scribbles, tracker, out, form):
@@ -129,7 +129,7 @@ def run(clip, mask, scribbles, tracker, out, form):
         raise click.UsageError("give the objects as --mask or as --scribbles, one of the two.")
     clip = open_clip(clip, mask)
     if scribbles:
-        done, video = run_scribbles(clip, out, scribbles, *parse_tracker(tracker or "ridge+st-rnn"))
+        done, video = run_scribbles(clip, out, scribbles, *parse_tracker(tracker or "ridge"))
     else:
         done, video = run(clip, out, *parse_tracker(tracker or BEST))
     folder, video = click.format_filename(out), click.format_filename(video)

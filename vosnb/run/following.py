@@ -86,24 +86,23 @@ def run(clip: Clip, out: str | Path, tracker: str = "matching", settings: dict |
 
 
 def run_scribbles(
-    clip: Clip, out: str | Path, scribbles: str | Path, tracker: str = "ridge+st-rnn", settings: dict | None = None
+    clip: Clip, out: str | Path, scribbles: str | Path, tracker: str = "ridge", settings: dict | None = None
 ) -> tuple[int, Path]:
     """Segment a clip from scribbles on any of its frames; writes what `run` does, all frames at once.
 
     scribbles: a DAVIS interactive json, as the scribble pad saves it. tracker: "ridge", "ridge+rnn" or "ridge+st-rnn";
-    settings: its `backbone`, `lam`, or `negatives`, `propagated`, `seed` of `trackers.ridge.InteractiveSegmenter`.
+    settings: its `backbone`, or `lam`, `seed` of `trackers.interactive.InteractiveSegmenter`.
     Raises ClipError when `out` holds something else, ValueError for anything else that does not fit, OSError where
     something cannot be written.
     """
     from vosnb.clips.scribbles import from_davis
-    from vosnb.methods.scribbles import draw
     from vosnb.trackers.interactive import InteractiveSegmenter
     from vosnb.trackers.ridge import BY_NAME
 
     out, settings = Path(out), dict(settings or {})
     if tracker not in BY_NAME:
         raise ValueError(f"{tracker!r} needs a first mask: with scribbles choose from {', '.join(BY_NAME)}.")
-    known = ("backbone", "lam", "negatives", "propagated", "seed")
+    known = ("backbone", "lam", "seed")
     if unknown := [name for name in settings if name not in known]:
         raise ValueError(f"with scribbles {tracker!r} has no setting {unknown[0]!r}: it takes {', '.join(known)}.")
     strokes, files = from_davis(scribbles, len(clip)), mask_files(clip, out)
@@ -113,19 +112,13 @@ def run_scribbles(
     with claimed(out, known):
         there = [is_mask(file, clip.size) for file in files]
         if not all(there):
-            parts = ((BY_NAME[tracker], settings.pop("backbone", "metric")),)
+            parts = ((BY_NAME[tracker], settings.pop("backbone", "photos")),)
             segmenter = InteractiveSegmenter(clip.frames, parts, **settings)
             segmenter.add(strokes)
             masks = segmenter.finish()
             for t, mask in enumerate(masks):
                 if not there[t]:
                     write_mask(files[t], mask)
-            right = []
-            for t in {stroke.frame for stroke in strokes}:
-                ink = draw([stroke for stroke in strokes if stroke.frame == t], clip.size)
-                right.append((ink == masks[t])[ink >= 0])
-            if wrong := 1 - np.concatenate(right).mean():
-                _say(f"{wrong:.1%} of the pixels that were drawn on end with another label than they were given.")
         return len(clip), write_overlay(clip, files, out)
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import nn
+from tqdm.auto import tqdm
 
 from vosnb.efficientnet import load_photographs
 from vosnb.features import IMAGENET, double, load_imagenet, load_weights, moments
@@ -72,25 +73,42 @@ class PixelFeatures(nn.Module):
         """Forget the frames before: what comes next is a clip of its own."""
         self.scales, self.before = {}, None
 
-    @torch.no_grad()
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        maps = zip(*[self.encoder(part) for part in images.split(CHUNK)], strict=True)
-        at2, at4, at8 = map(torch.cat, maps)
-        at8, parts = self._standard("8", at8), [torch.ones_like(at4[:, :1])]
+        return self.joined(self.look(images))
+
+    @torch.no_grad()
+    def look(self, images: torch.Tensor, bar: bool = False) -> dict[str, torch.Tensor]:
+        """Images (T, 3, H, W) -> {"2", "4", "8", "rnn": map (T, C, h, w)} in half precision, as small as they come."""
+        parts = tqdm(images.split(CHUNK), "features", disable=not bar)
+        found = zip(*[[x.half() for x in self.encoder(part)] for part in parts], strict=True)
+        maps = dict(zip("248", map(torch.cat, found), strict=True))
+        for name, x in maps.items():
+            self.scales.setdefault(name, moments((at4(x, maps["4"]) if name == "2" else x).float()))
         if self.rnn is not None:
             outputs, remembers = [], self.rnn.K is not None
-            for x in at8.split(1 if remembers else CHUNK):
-                y, self.before = self.rnn.step(x, self.before)
+            for x in maps["8"].split(1 if remembers else CHUNK):
+                y, self.before = self.rnn.step(self._standard("8", x), self.before)
                 outputs.append(y)
-            parts.insert(0, double(self._standard("rnn", torch.cat(outputs))))
-        if not self.alone:
-            fine = [self._standard("2", F.avg_pool2d(at2, 2))] if self.fine else []
-            parts = [*fine, self._standard("4", at4), double(at8), *parts]
-        return torch.cat(parts, 1)
+            maps["rnn"] = torch.cat(outputs)
+            self.scales.setdefault("rnn", moments(maps["rnn"]))
+        return maps
+
+    def joined(self, maps: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Some frames of what `look` found -> X (T, D, h, w), standardised, all at stride 4."""
+        names = [name for name in maps if name == "rnn" or not self.alone and (self.fine or name != "2")]
+        parts = [self._standard(name, at4(maps[name].float(), maps["4"])) for name in names]
+        return torch.cat([*parts, torch.ones_like(parts[0][:, :1])], 1)
 
     def _standard(self, name: str, x: torch.Tensor) -> torch.Tensor:
-        mean, spread = self.scales.setdefault(name, moments(x))
-        return (x - mean) / spread
+        mean, spread = self.scales[name]
+        return (x.float() - mean) / spread
+
+
+def at4(x: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """A map at stride 2, 4 or 8, averaged or doubled to the size of that at stride 4."""
+    if x.shape[-1] > like.shape[-1]:
+        return F.avg_pool2d(x, 2)
+    return x if x.shape[-1] == like.shape[-1] else double(x)
 
 
 class RidgeTracker(NetworkTracker):

@@ -9,6 +9,7 @@ Source: Caelles et al., "The 2018 DAVIS Challenge on Video Object Segmentation",
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -23,7 +24,8 @@ from vosnb.settings import Count, NotNegative, Positive, checked
 class Round:
     """What a round of correction on `frame` came to, in `seconds` of the segmenter; rounds count from 1.
 
-    J, F: one number an object, its mean over all frames of the clip.
+    J, F: one number an object, its mean over all frames of the clip. answered: of the seconds, those before the painted
+    frame had its mask; what is left is propagation.
     """
 
     round: int
@@ -31,6 +33,7 @@ class Round:
     seconds: float
     J: tuple[float, ...]
     F: tuple[float, ...]
+    answered: float = 0.0
 
     @property
     def JF(self) -> float:
@@ -48,8 +51,9 @@ def frame_scores(truth: np.ndarray, prediction: np.ndarray, objects: Iterable[in
 class InteractiveSession:
     """Rounds of a user and a segmenter on a clip whose frames are all annotated: iterate over it to get each `Round`.
 
-    segmenter: `add(scribbles) -> masks (T, H, W)` takes what is new. If it has `finish() -> masks`, that follows `add`
-        in the last round and belongs to its time: propagation between annotated frames.
+    segmenter: `add(scribbles) -> masks (T, H, W)` takes what is new. If it has `finish() -> masks`, propagation between
+        annotated frames, that follows `add` and belongs to its time: in every round, or with finish="last", as S2
+        does, in the last one.
     user: `scribbles(truth, prediction, frame) -> list[Scribble]`, such as `robot.Robot`. Its time is not counted.
     rounds, max_time: where it ends; a round that ends after `max_time` seconds for each object, of all rounds together,
         is discarded. (DAVIS: 8 rounds, 8 * 30 seconds.) It also ends where the user corrects no frame.
@@ -69,6 +73,7 @@ class InteractiveSession:
         user,
         rounds: Count = 8,
         max_time: NotNegative | None = 240.0,
+        finish: Literal["every", "last"] = "every",
         clock: Callable[[], float] = time.perf_counter,
     ):
         if not hasattr(segmenter, "add") or not hasattr(user, "scribbles"):
@@ -83,6 +88,7 @@ class InteractiveSession:
         if not self.objects:
             raise ValueError(f"{clip.name} has no object: there is nothing to scribble on.")
         self.segmenter, self.user, self.rounds, self.clock = segmenter, user, rounds, clock
+        self.finish = finish
         self.time_left = np.inf if max_time is None else max_time * len(self.objects)
         self.masks = np.zeros_like(self.truth)
         self.rows: list[Round] = []
@@ -101,7 +107,8 @@ class InteractiveSession:
                 return
             start = self.clock()
             masks = self.segmenter.add(scribbles)
-            if len(self.rows) == self.rounds - 1 and hasattr(self.segmenter, "finish"):
+            answered = self.clock() - start
+            if hasattr(self.segmenter, "finish") and (self.finish == "every" or len(self.rows) == self.rounds - 1):
                 masks = self.segmenter.finish()
             seconds = self.clock() - start
             if np.shape(masks) != self.truth.shape:
@@ -111,7 +118,7 @@ class InteractiveSession:
                 return
             self.masks, self.scribbles = np.asarray(masks, np.uint8), self.scribbles + scribbles
             J, F = (tuple(map(float, s.mean(1))) for s in frame_scores(self.truth, self.masks, self.objects))
-            self.rows.append(Round(len(self.rows) + 1, scribbles[0].frame, seconds, J, F))
+            self.rows.append(Round(len(self.rows) + 1, scribbles[0].frame, seconds, J, F, answered))
             yield self.rows[-1]
 
     def run(self) -> list[Round]:
