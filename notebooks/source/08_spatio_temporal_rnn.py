@@ -792,10 +792,10 @@ show.figure(
 # %% [markdown]
 # By the curves on the left the printed loss wins: it falls to {{fallen_ratio:.0%}} of its start, softplus to
 # {{fallen_softplus:.0%}}. By the features it loses. On the toys the share goes from {{start_strangers:.2f}} to
-# {{ratio_strangers:.2f}} with the ratio and to {{softplus_strangers:.2f}} with softplus, means of three seeds, and no
-# seed disagrees about the direction. (The dashed line is the backbone itself, {{backbone_strangers:.2f}}.) So it is not
-# a bug, nor bad luck with a seed. **The loss falls, because all features move together. A loss that falls says that the
-# optimiser works, not that you asked for the right thing.**
+# {{ratio_strangers:.2f}} with the ratio and to {{softplus_strangers:.2f}} with softplus, means of three seeds: with the
+# ratio it fell for {{ratio_fell}} of the three, with softplus it rose for {{softplus_rose}}. (The dashed line is the
+# backbone itself, {{backbone_strangers:.2f}}.) So one seed's bad luck is not the reason. **The loss falls, because all
+# features move together. A loss that falls says that the optimiser works, not that you asked for the right thing.**
 #
 # How general is that? On features that tell twins apart already, those of lesson 03's photographs, the same training
 # with the ratio does *not* collapse within these steps ({{to deeper}} has that run, and the loss `margin`). Where
@@ -1060,6 +1060,8 @@ numbers(
     ratio_strangers=np.mean(end["strangers"]["ratio"]),
     softplus_strangers=np.mean(end["strangers"]["softplus"]),
     backbone_strangers=backbone_alone["strangers"],
+    ratio_fell=sum(b < a for a, b in zip(start["strangers"], end["strangers"]["ratio"], strict=True)),
+    softplus_rose=sum(b > a for a, b in zip(start["strangers"], end["strangers"]["softplus"], strict=True)),
     clips=len(clips),
     **{f"rank_{key}": np.mean(ranks[kind]) for key, kind in zip(("x", "E1", "E2", "deaf"), KINDS, strict=True)},
 )
@@ -1083,6 +1085,5 @@ with torch.no_grad():
     hold("the package's", (net.temporal(x[:, None])[:, 0] - KINDS["S2-E2"](x)).abs().max().item(), high=1e-4)
 if (DATASET, SPLIT, SEED) == ("toys", "test", 0) and BUDGET >= 1 and MAX_CLIPS >= 4:
     hold("the ratio falls", fallen["ratio"], high=0.2)
-    for a, b, c in zip(start["strangers"], end["strangers"]["ratio"], end["strangers"]["softplus"], strict=True):
-        hold("with every seed the ratio spoils the features on strangers", b < a)
-        hold("and softplus mends them", c > a)
+    hold("on strangers the ratio spoils the features", change, high=-0.05)
+    hold("softplus does not", np.mean(end["strangers"]["softplus"]) - np.mean(start["strangers"]), low=0.0)
