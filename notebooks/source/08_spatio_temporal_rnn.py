@@ -810,7 +810,6 @@ show.figure(
 
 # %%
 def parts(rnn):
-    """The matrices of one of the package's recurrences, as `recurrence` takes them."""
     return {"U": rnn.U, "K_d": rnn.K_d, "b": rnn.b, "V": rnn.V, "c": rnn.c, "K": rnn.K}
 
 
