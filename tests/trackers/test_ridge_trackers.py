@@ -15,7 +15,7 @@ from vosnb.methods.st_rnn import untrained
 from vosnb.metrics import jaccard
 from vosnb.trackers import make_tracker, segment
 from vosnb.trackers.base import fit_frame
-from vosnb.trackers.interactive import ClipFeatures, PaperSegmenter, at_pixels
+from vosnb.trackers.interactive import PHOTOS, ClipFeatures, PaperSegmenter, at_pixels
 from vosnb.trackers.ridge import PixelFeatures
 from vosnb.trackers.session import InteractiveSession
 
@@ -30,6 +30,11 @@ def clip():
 @pytest.fixture(scope="module")
 def features(clip):
     return ClipFeatures(clip.frames, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def images(clip):
+    return torch.cat([fit_frame(frame, 240, "cpu") for frame in clip.frames])
 
 
 @pytest.fixture(scope="module")
@@ -51,13 +56,13 @@ def test_a_tracker_finds_the_object_of_the_first_mask_again(clip, truth, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_frames_in_a_row_are_described_as_all_at_once_up_to_the_scales_of_the_first(clip, features, name):
+def test_frames_in_a_row_are_described_as_all_at_once_up_to_the_scales_of_the_first(images, name):
     context = name.removeprefix("ridge").removeprefix("+") or "none"
     together, in_turn = PixelFeatures(context, "metric"), PixelFeatures(context, "metric")
-    whole = together(features.images)
+    whole = together(images)
     in_turn.scales = together.scales  # of all frames
-    again = torch.cat([in_turn(image[None]) for image in features.images])
-    torch.testing.assert_close(again, whole, atol=1e-4, rtol=1e-4)
+    again = torch.cat([in_turn(image[None]) for image in images])
+    torch.testing.assert_close(again, whole, atol=1e-2, rtol=0)  # maps are kept in half precision
     assert whole.shape[1] == 48 + 128 + (48 if context != "none" else 0) + 1
 
 
@@ -70,14 +75,14 @@ def test_photographs_backbone_describes_a_pixel_by_three_strides_and_a_constant(
     torch.testing.assert_close(X[:, :40].std((0, 2, 3)), torch.ones(40), atol=0.01, rtol=0)
     assert (X[:, -1] == 1).all()
     at8 = standardise(load_photographs().maps(images)[2])
-    torch.testing.assert_close(X[:, 40:-1], double(at8), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(X[:, 40:-1], double(at8), atol=1e-2, rtol=0)
     in_turn.scales = together.scales
     torch.testing.assert_close(torch.cat([in_turn(image[None]) for image in images]), X, atol=1e-3, rtol=1e-3)
 
 
 @pytest.mark.parametrize("context", ["rnn", "st-rnn"])
-def test_recurrences_join_photographs_maps_or_stand_alone_frame_by_frame_as_all_at_once(features, context):
-    net, images = untrained(), features.images[:3]
+def test_recurrences_join_photographs_maps_or_stand_alone_frame_by_frame_as_all_at_once(images, context):
+    net, images = untrained(), images[:3]
     joined, alone = PixelFeatures(context, net=net), PixelFeatures(context, net=net, alone=True)
     X = joined(images)
     assert X.shape[1] == 272 + 48 + 1
@@ -85,7 +90,7 @@ def test_recurrences_join_photographs_maps_or_stand_alone_frame_by_frame_as_all_
     rnn = {"rnn": net.spatial, "st-rnn": net.temporal}[context]
     at8 = standardise(load_photographs().maps(images)[2])
     y = standardise(rnn(at8[:, None])[:, 0].detach())
-    torch.testing.assert_close(X[:, 272:-1], double(y), atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(X[:, 272:-1], double(y), atol=1e-2, rtol=0)
     alone.begin()
     alone.scales = joined.scales
     torch.testing.assert_close(torch.cat([alone(image[None]) for image in images]), X[:, 272:], atol=1e-3, rtol=1e-3)
@@ -105,18 +110,18 @@ def test_the_ridge_on_photographs_looks_at_240_pixels_and_finds_the_object_again
     assert jaccard(truth[1] == 1, answers[1] == 1) > 0.4
 
 
-def test_only_time_brings_earlier_frames_into_a_description(features):
+def test_only_time_brings_earlier_frames_into_a_description(images):
     for context, hears in (("none", False), ("rnn", False), ("st-rnn", True)):
         two = [PixelFeatures(context, "metric") for _ in range(2)]
         for one, first in zip(two, (0, 3), strict=True):
             one.scales = {name: (0.0, 1.0) for name in ("4", "8", "rnn")}
-            one(features.images[first : first + 1])
-        after = [one(features.images[4:]) for one in two]
+            one(images[first : first + 1])
+        after = [one(images[4:]) for one in two]
         assert torch.allclose(*after, atol=1e-5) != hears
 
 
 def test_classifying_and_interpolating_may_change_places(features, truth):
-    X = features.of("none", "matching")[0]
+    X = features.X(("none", "matching"), 0)
     W = torch.randn(len(X), 2, generator=torch.Generator().manual_seed(0))
     scores = F.interpolate(torch.einsum("dc,dhw->chw", W, X)[None], truth.shape[1:], mode="bilinear")[0]
     y, x = np.array([0, 10, 33, 63]), np.array([0, 50, 20, 95])
@@ -129,11 +134,11 @@ def test_rounds_are_the_same_as_solving_afresh_and_undo_takes_them_back(features
     sums = segmenter.ridges[0].XX.clone()
     second = segmenter.add([stroke(truth, 2, 3), stroke(truth, 1, 2)])
     assert set(np.unique(first)) == {0, 1} and set(np.unique(second)) == {0, 1, 2}
-    X, labels = features.of("st-rnn", "metric"), []
+    labels = []
     columns = []
     for t, some in segmenter.rounds[-1]["samples"].items():
         for y, x, found in some:
-            columns.append(at_pixels(X[t], y, x, truth.shape[1:]))
+            columns.append(at_pixels(features.X(PHOTOS, t), y, x, truth.shape[1:]))
             labels.append(found)
     labels = torch.from_numpy(np.concatenate(labels)).long()
     torch.testing.assert_close(

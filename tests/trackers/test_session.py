@@ -186,9 +186,11 @@ def test_it_ends_when_nothing_is_wrong():
 def test_the_last_round_finishes_and_pays_for_it():
     c = clip()
     learner = Finisher(c)
-    found = InteractiveSession(c, learner, Pointer(), rounds=3, clock=learner.clock).run()
-    assert [row.seconds for row in found] == [2.0, 2.0, 7.0]
+    found = InteractiveSession(c, learner, Pointer(), rounds=3, finish="last", clock=learner.clock).run()
+    assert [row.seconds for row in found] == [2.0, 2.0, 7.0] and [row.answered for row in found] == [2.0] * 3
     assert found[1].JF < 1 and found[2].JF == 1
+    found = InteractiveSession(c, Finisher(c), Pointer(), rounds=3, clock=learner.clock).run()
+    assert len(found) == 1 and found[0].JF == 1  # after every round, by default
 
 
 def test_a_round_that_is_too_late_is_discarded():

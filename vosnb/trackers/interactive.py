@@ -90,6 +90,8 @@ class InteractiveSegmenter:
     ):
         self.clip = clip if isinstance(clip, ClipFeatures) else ClipFeatures(clip)
         self.parts, self.lam, self.seconds = list(parts), lam, 0.0
+        for part in self.parts:
+            self.clip.of(*part)
         self.encoder, maps = self.clip.of(*PHOTOS)
         self.maps = [maps[name] for name in "842"]
         self.propagation = Propagation(self.clip.frames, self.encoder.encoder, self.maps, seed)

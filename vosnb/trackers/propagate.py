@@ -18,7 +18,7 @@ from vosnb.methods.target_model import Settings, TargetModel
 from vosnb.trackers.base import resize
 from vosnb.trackers.target import SUITED, load_offline
 
-IMAGES = 20  # that all corrected frames together are turned into, at most half of them from one frame
+IMAGES = 20  # that all corrected frames together are turned into for an object, at most half of them from one frame
 UPDATE_EVERY = 4  # frames: t_s of S1, Algorithm 1
 
 
@@ -30,7 +30,7 @@ class Propagation:
         self.frames, self.encoder, self.maps, self.seed = frames, encoder, maps, seed
         self.net = load_offline("refinement", "photos", None).to(maps[0].device)
         self.image_size = [8 * n for n in maps[0].shape[-2:]]
-        self.kept: dict = {}  # (frame, object): its mask, and the samples made of it
+        self.kept: dict = {}  # (frame, object): how many samples were drawn, its mask, and the samples made of it
 
     def run(self, corrected: dict[int, np.ndarray]) -> Iterator[tuple[int, int, int, torch.Tensor] | tuple[int, int]]:
         """corrected {frame: index mask (H, W)} -> steps done and of how many, and after learning the frame and its
@@ -41,11 +41,13 @@ class Propagation:
         left.sort(key=lambda t: min(abs(t - known) for known in times))
         done, total = 0, len(objects) * (len(times) + 1) + len(left)
         targets = []
-        images = max(2, min(IMAGES // 2, IMAGES // len(times)))
+        most = max(2, IMAGES // 2 // len(objects))
+        images = max(2, min(most, IMAGES // len(times)))
         for k in objects:
             found = []
             for t in times:
-                found.append(self._samples(t, k, corrected[t], images))
+                x, labels = self._samples(t, k, corrected[t], most)
+                found.append((x[:images], labels[:images]))
                 yield (done := done + 1), total
             targets.append([torch.cat(part) for part in zip(*found, strict=True)])
             yield (done := done + 1), total
@@ -77,18 +79,18 @@ class Propagation:
             found[[0, *objects]] = resize(p[None], self.frames[t].shape[:2])[0].cpu()
             yield (done := done + 1), total, t, found
 
-    def _samples(self, t: int, k: int, mask: np.ndarray, images: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def _samples(self, t: int, k: int, mask: np.ndarray, most: int) -> tuple[torch.Tensor, torch.Tensor]:
         """A corrected frame, and others like it, for object k: all maps together (n, C, h, w), and labels."""
         there = mask == k
         known = self.kept.get((t, k))
-        if known is None or not np.array_equal(known[0], there):
+        if known is None or known[0] != most or not np.array_equal(known[1], there):
             if there.any():
-                pictures, labels = augment_first_frame(self.frames[t], there.astype(np.uint8), IMAGES // 2, self.seed)
+                pictures, labels = augment_first_frame(self.frames[t], there.astype(np.uint8), most, self.seed)
             else:  # it is told that the object is not there
                 pictures, labels = self.frames[t][None], there[None]
             device = self.maps[0].device
             shown = resize(to_image(pictures, device), self.image_size).split(1)
             x = torch.cat([self.net.together(list(self.encoder(one))[::-1]) for one in shown])
             y = resize(torch.from_numpy(np.asarray(labels, np.float32))[:, None].to(device), self.image_size)
-            self.kept[t, k] = known = there, x, y
-        return known[1][:images], known[2][:images]
+            self.kept[t, k] = known = most, there, x, y
+        return known[2:]

@@ -83,7 +83,7 @@ class PixelFeatures(nn.Module):
         found = zip(*[[x.half() for x in self.encoder(part)] for part in parts], strict=True)
         maps = dict(zip("248", map(torch.cat, found), strict=True))
         for name, x in maps.items():
-            self.scales.setdefault(name, moments(x.float()))
+            self.scales.setdefault(name, moments((at4(x, maps["4"]) if name == "2" else x).float()))
         if self.rnn is not None:
             outputs, remembers = [], self.rnn.K is not None
             for x in maps["8"].split(1 if remembers else CHUNK):
@@ -96,7 +96,7 @@ class PixelFeatures(nn.Module):
     def joined(self, maps: dict[str, torch.Tensor]) -> torch.Tensor:
         """Some frames of what `look` found -> X (T, D, h, w), standardised, all at stride 4."""
         names = [name for name in maps if name == "rnn" or not self.alone and (self.fine or name != "2")]
-        parts = [at4(self._standard(name, maps[name]), maps["4"]) for name in names]
+        parts = [self._standard(name, at4(maps[name].float(), maps["4"])) for name in names]
         return torch.cat([*parts, torch.ones_like(parts[0][:, :1])], 1)
 
     def _standard(self, name: str, x: torch.Tensor) -> torch.Tensor:
