@@ -185,8 +185,10 @@ print("pixels between the strokes of two seeds: " + ", ".join(f"{pixels:.1f}" fo
 
 # %% [markdown]
 # Of {{regions}} objects {{differ}} get another stroke with another seed. Half of the strokes move by less than
-# {{moved:.1f}} pixels, which nobody would notice; the one that moves most goes {{moved_most:.0f}} pixels away. Such a
-# jump comes where two branches are nearly equally long, so that a few pixels decide which of them is the longest path.
+# {{moved:.1f}} pixels, and the one that moves most by {{moved_most:.1f}}. So ties are a reason why two runs of a
+# benchmark differ in the third digit, and no reason to distrust it; but a test that compares strokes exactly needs the
+# seed. (Where two branches are nearly equally long, a few pixels could decide which of them is the longest path. In
+# these objects it did not happen.)
 #
 # ## 4. The robot's settings
 # `kernel` sets the opening: its disk has a radius of kernel / 2 times the root of the region's area, at most 16 pixels.
@@ -226,8 +228,8 @@ turned(loaded[0].frames[0], regions[0])
 
 # %% [markdown]
 # Without an opening the ink is {{ink_0:.1%}} of the object, at 0.2 {{ink_2:.1%}}, at 0.4 {{ink_4:.1%}}: limbs go first,
-# then the trunk. At 0.8 it is {{ink_8:.1%}}; a disk so large leaves nothing, and then the robot takes smaller and
-# smaller ones until something is left. A line has no width and the middle of a thick body is short; a disk's is a
+# then most of the trunk. At 0.8 it is {{ink_8:.1%}}; a disk so large leaves nothing, and then the robot takes smaller
+# and smaller ones until something is left. A line has no width and the middle of a thick body is short; a disk's is a
 # point.
 #
 # A smaller thing: a stroke is stored in fractions of the frame, made by dividing pixels by width and height, and drawn
@@ -247,9 +249,7 @@ print(f"of {W} pixels on the diagonal {shifted} come back as their neighbour, up
 # after every round. Both see the same features of the same clips, and each has its own robot.
 
 # %%
-chosen = [
-    clip for clip in loaded if clip.name in ("toys-easy-000", "toys-twins-000", "easy-000", "twins-000")
-] or loaded
+chosen = [clip for clip in loaded if clip.name in ("easy-000", "twins-000")] or loaded
 both = {"S2 as printed": [], "ten negatives": [], "ours": []}
 for clip in progress([short(clip) for clip in chosen[:MAX_CLIPS]], "clips"):
     features = ClipFeatures(list(clip.frames), device=dev)
@@ -297,6 +297,7 @@ numbers(
 )
 hold("the garbage is below every score", garbage < scores.min())
 hold("all pixels but the first are shifted", shifted == W - 1)
+hold("strokes hardly move with the seed", max(moved), high=3)
 try:
     curve([session_of(12.0)], max_time=30.0)
 except ValueError as error:
