@@ -613,7 +613,9 @@ show.Photo(
 # - **Propagation.** Without it the other frames stay empty: J&F of the whole clip after three rounds is
 #   {{JF_alone:.2f}} instead of {{mean_3:.2f}}.
 #
-# Two of four parts are there for the person, not for the score. No robot would miss them.
+# Two of four parts are there for the person, not for the score. And look at *before this round* and *all parts*: J can
+# fall in the very frame that was corrected. In {{worse}} of {{later}} rounds after the first it did: a stroke also
+# unsettles what is believed around it, and a robot does not take back a stroke that did harm. You would (`u`).
 #
 # ## Which frame next?
 
@@ -752,8 +754,8 @@ show.frames(
 )
 
 # %% [markdown]
-# Object 1 has J {{J_several:.2f}} here, alone it had {{J_settled:.2f}}. The others' strokes tell what it is *not*, just
-# where look-alikes stand.
+# Object 1 has J {{J_several:.2f}} here; alone, by the same tool and the same stroke, it has {{J_alone:.2f}}. One frame,
+# so only a large difference would count. What is sure is that no pixel has two owners now.
 #
 # ## Your own video
 # In a terminal, `vosnb paint holiday.mp4` opens this pad on your film. Paint on a frame, go where `suggest` sends you
@@ -877,6 +879,10 @@ for scene, game, found_ in zip(scenes, games, played, strict=True):
     known = {entry[0] for entry in game.log}
     alone.append(scene.JF(np.stack([m if t in known else 0 * m for t, m in enumerate(found_[-1])])))
 alone = np.array(alone)
+later = []  # of each round after a clip's first: whether its own frame was better before
+for scene, game in zip(scenes, games, strict=True):
+    for t, before, _, *rest in game.log[1:]:
+        later.append(J(scene.truth[t] == 1, my_settle(before, *rest)) < J(scene.truth[t] == 1, before))
 numbers(
     frames=len(hook.frames),
     JF_1=rows[0].JF,
@@ -905,6 +911,8 @@ numbers(
     J_no_law=switched["without ink as law"][0],
     broken=switched["without ink as law"][1],
     JF_alone=alone.mean(),
+    later=len(later),
+    worse=sum(later),
     refused=np.mean([n for n, _ in refused]),
     refused_right=sum(n for _, n in refused) / max(1, sum(n for n, _ in refused)),
     next_before=by_round[:2, 0].mean(),
@@ -915,6 +923,7 @@ numbers(
     auc_20=clocks[20].auc,
     over=2 * ROUNDS,
     headline=by_round.mean(),
+    J_alone=J(true, opening[0][0]),
     J_several=J(many_truth == 1, (together == 1).astype(np.uint8)),
 )
 hold(
