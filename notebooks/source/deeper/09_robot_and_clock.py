@@ -51,7 +51,7 @@ from vosnb.widgets.sliders import Sliders
 
 torch.set_grad_enabled(False)
 dev = device(DEVICE)
-LENGTH = max(6, round(12 * BUDGET))
+LENGTH = max(6, round(8 * BUDGET))
 ROUNDS = 3
 loaded = [clip for clip in load(DATASET, SPLIT) if clip.masks[0] is not None and 1 in clip.masks[0]]
 
@@ -266,10 +266,12 @@ means = {name: np.mean(found, 0) for name, found in both.items()}
 table([{"": name} | {f"J&F, round {n}": s for n, s in enumerate(found, 1)} for name, found in means.items()])
 
 # %% [markdown]
-# On {{clips}} clips S2 as printed goes from {{paper_1:.2f}} to {{paper_3:.2f}}, with ten background pixels for each of
-# the object from {{ten_1:.2f}} to {{ten_3:.2f}}, ours from {{ours_1:.2f}} to {{ours_3:.2f}}. So few clips show what the
-# two tools do, not which is better on average; the stored rows of the core lesson are for that. A pixel judged alone
-# cannot know where the object was a moment ago, and in S2 only the last round says so.
+# On {{clips}} clips S2 as printed goes from {{paper_1:.2f}} to {{paper_3:.2f}}, ours from {{ours_1:.2f}} to
+# {{ours_3:.2f}}. The middle row has one change, ten background pixels for each of the object: it goes from
+# {{ten_1:.2f}} to {{ten_3:.2f}}, and its last step, in which the photograph matcher of lesson 01 propagates, takes it
+# from {{ten_2:.2f}} to there. So most of what is wrong with S2 *as printed* is the balance of its samples, not its
+# idea. Ours is ahead after the first round, where a user forms an opinion; after the last one it is not always. Two
+# clips show what the tools do, not which is better on average; the stored rows of the core lesson are for that.
 #
 # Back to {{to core}}.
 
@@ -291,6 +293,7 @@ numbers(
     paper_1=means["S2 as printed"][0],
     paper_3=means["S2 as printed"][-1],
     ten_1=means["ten negatives"][0],
+    ten_2=means["ten negatives"][-2],
     ten_3=means["ten negatives"][-1],
     ours_1=means["ours"][0],
     ours_3=means["ours"][-1],
@@ -303,3 +306,7 @@ try:
 except ValueError as error:
     refused = str(error)
 hold("the package refuses", "max_time" in refused)
+if (DATASET, SPLIT, SEED) == ("toys", "test", 0) and BUDGET >= 1 and MAX_CLIPS >= 2:  # what the prose is about
+    hold("ours is ahead after the first round", means["ours"][0] - means["ten negatives"][0], low=0.02)
+    hold("the balance of samples counts", means["ten negatives"][0] - means["S2 as printed"][0], low=0.1)
+    hold("ours is not always ahead in the end", means["ours"][-1] - means["ten negatives"][-1], high=0.02)
