@@ -410,6 +410,35 @@ train e-osvos --out {LONG}.safetensors
 train base-net --out fifo.safetensors
 """
 
+PAINT = f"""
+paint
+paint nowhere
+paint ""
+paint {LONG}
+paint notes.txt
+paint notes.txt/shot
+paint empty
+paint film.mp4
+paint empty.mp4
+paint first.png
+paint sizes
+paint damaged-first
+paint gap
+paint /dev/null
+paint fifo
+paint shot shot
+paint shot --nonsense
+paint shot --out
+paint shot --out ""
+paint shot --out notes.txt
+paint shot --out notes.txt/x.ipynb
+paint shot --out /dev/null
+paint shot --out /proc
+paint shot --out /proc/x.ipynb
+paint shot --out {LONG}
+paint shot --out {LONG}.ipynb
+"""
+
 REST = f"""
 nonsense
 --nonsense
@@ -472,7 +501,7 @@ data resnet18 --url file:///nowhere/r.pth
 """
 
 LINES = [
-    *(line for part in (RUN, BENCH, TRAIN, REST) for line in part.split("\n") if line),
+    *(line for part in (RUN, PAINT, BENCH, TRAIN, REST) for line in part.split("\n") if line),
     *(f"bench --tracker {shlex.quote(t) if t[0] != chr(34) else t} --limit 1" for t in TRACKERS.split("\n") if t),
 ]
 

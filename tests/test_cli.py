@@ -42,7 +42,20 @@ def test_help_lists_every_command_and_is_quick_to_load():
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout.strip() == "[]"
     said = vosnb("--help").output
     assert "..." not in said.split("Commands:")[1]  # no summary is cut
-    for command in ["start", "reset", "doctor", "run", "bench", "train", "data", "student", "build", "course", "style"]:
+    for command in [
+        "start",
+        "reset",
+        "doctor",
+        "run",
+        "paint",
+        "bench",
+        "train",
+        "data",
+        "student",
+        "build",
+        "course",
+        "style",
+    ]:
         assert f"  {command} " in said
         assert vosnb(command, "--help").exit_code == 0
 

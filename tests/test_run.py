@@ -20,8 +20,9 @@ from vosnb.clips import Clip, ClipError, open_clip, read_mask, write_frame, writ
 from vosnb.clips.video import Video, write_video
 from vosnb.files import explain
 from vosnb.methods.scribbles import Scribble, to_davis
-from vosnb.run import export, following, overlay, run, run_scribbles
+from vosnb.run import export, following, run, run_scribbles
 from vosnb.run.overlay import write_overlay
+from vosnb.show import overlays
 from vosnb.trackers import interactive
 from vosnb.trackers.follow import corrected
 
@@ -58,8 +59,8 @@ def clip():
 @pytest.fixture(autouse=True)
 def drift(monkeypatch):
     monkeypatch.setitem(trackers.TRACKERS, "drift", Drift)
-    monkeypatch.setattr(overlay, "HEIGHT", 90)
-    monkeypatch.setattr(overlay, "CODECS", overlay.CODECS[1:])  # the first, VP9, takes four times as long
+    monkeypatch.setattr(overlays, "HEIGHT", 90)
+    monkeypatch.setattr(overlays, "CODECS", overlays.CODECS[1:])  # the first, VP9, takes four times as long
 
 
 def interrupt_at(monkeypatch, frame, how=lambda: os.kill(os.getpid(), signal.SIGINT)):
@@ -186,19 +187,19 @@ def test_run_json_tells_how_the_masks_were_made(clip, tmp_path):
 
 def test_every_format_of_an_overlay_works(clip, tmp_path, monkeypatch):
     for suffix, codec in ((".mp4", "vp09"), (".mp4", "mp4v"), (".avi", "MJPG")):
-        monkeypatch.setattr(overlay, "CODECS", ((suffix, codec),))
+        monkeypatch.setattr(overlays, "CODECS", ((suffix, codec),))
         assert Video(run(clip, tmp_path / codec, "still")[1]).length == T
 
 
 def test_video_falls_back_to_a_format_that_works(clip, tmp_path, monkeypatch):
-    monkeypatch.setattr(overlay, "CODECS", ((".mp4", "none"), (".avi", "MJPG")))
+    monkeypatch.setattr(overlays, "CODECS", ((".mp4", "none"), (".avi", "MJPG")))
     _, video = run(clip, tmp_path / "out", "still")
     assert video.name == "overlay.avi" and Video(video).length == T
     assert not (tmp_path / "out" / "overlay.mp4").exists()
 
 
 def test_says_so_when_no_format_works_and_keeps_the_masks(clip, tmp_path, monkeypatch):
-    monkeypatch.setattr(overlay, "CODECS", ((".mp4", "none"),))
+    monkeypatch.setattr(overlays, "CODECS", ((".mp4", "none"),))
     with pytest.raises(ClipError, match="masks are all there, but this OpenCV can write no video.*none"):
         run(clip, tmp_path / "out", "still")
     assert len(masks_in(tmp_path / "out")) == T
@@ -541,7 +542,7 @@ def test_an_overlay_that_cannot_be_written_is_told_with_the_true_reason(clip, tm
     def fails(path, *_):
         raise OSError(errno.ENOSPC, "No space left on device", str(path)) if full else ClipError("OpenCV's fault")
 
-    monkeypatch.setattr(overlay, "write_video", fails)
+    monkeypatch.setattr(overlays, "write_video", fails)
     with pytest.raises(
         ClipError, match="masks are all there, but.*" + ("disk is full" if full else "no video of them")
     ):

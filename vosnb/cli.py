@@ -143,6 +143,23 @@ def run(clip, mask, scribbles, tracker, out, form):
 
 
 @main.command()
+@click.argument("clip", type=PATH)
+@click.option("--out", type=PATH, help="Folder for the notebook, or its name (.ipynb); default beside CLIP.")
+@click.option("--lab/--no-lab", "start", default=True, help="Without, the notebook is only written.")
+def paint(clip, out, start):
+    """Paint on CLIP and get masks: a pad in JupyterLab.
+
+    CLIP is a video file or a folder of frames. A notebook is written beside it, and opened.
+    """
+    from vosnb.course.paint import lab, paint
+
+    notebook = paint(clip, out)
+    click.echo(f"{click.format_filename(notebook)} is written.")
+    if start:
+        lab(notebook)
+
+
+@main.command()
 @click.option("--tracker", "trackers", required=True, help=f"One or several, between commas: {TRACKER}")
 @click.option(
     "--data",

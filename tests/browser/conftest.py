@@ -26,7 +26,14 @@ FLAGS = [
 ]
 
 
-LONGEST = ("test_lesson_00.py", "test_lesson_in_lab.py", "test_jupyterlab.py", "test_dark.py", "test_strokes.py")
+LONGEST = (
+    "test_lesson_00.py",
+    "test_lesson_in_lab.py",
+    "test_jupyterlab.py",
+    "test_dark.py",
+    "test_strokes.py",
+    "test_pad.py",
+)
 
 
 def pytest_collection_modifyitems(items):

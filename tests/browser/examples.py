@@ -1,5 +1,7 @@
 """Small synthetic clips and the widgets on them, for every level of widget test."""
 
+import time
+
 import numpy as np
 
 from vosnb.widgets import AffinityExplorer, MaskPlayer, ScribblePad
@@ -66,11 +68,11 @@ class Discs:
 
     def __init__(self, length: int = 8, height: int = 96, width: int = 160, radius: int = 12):
         self.masks = np.zeros((length, height, width), np.uint8)
-        self.radius, self.before, self.asked = radius, [], []
+        self.radius, self.before, self.asked, self.strict = radius, [], [], True
 
     def add(self, scribbles):
-        """Refuses what is background alone."""
-        if not any(scribble.object for scribble in scribbles):
+        """Refuses what is background alone, where it is strict."""
+        if self.strict and not any(scribble.object for scribble in scribbles):
             raise ValueError("paint an object too.")
         self.before.append(self.masks)
         self.asked.append([scribble.object for scribble in scribbles])
@@ -84,6 +86,44 @@ class Discs:
     def undo(self):
         self.masks = self.before.pop()
         return self.masks
+
+
+class Slow(Discs):
+    """Discs that are drawn on the frames with strokes alone, and carried on to the others, one in `seconds`."""
+
+    def __init__(self, seconds: float = 0.0, **size):
+        super().__init__(**size)
+        self.strict = False
+        self.seconds, self.drawn, self.begun, self.ended, self.closed = seconds, [], 0, 0, 0
+
+    def add(self, scribbles):
+        carried, drawn = self.masks, {scribble.frame for scribble in scribbles}
+        self.drawn.append(drawn)
+        whole = super().add(scribbles)
+        self.masks = np.stack([whole[t] if t in drawn else mask for t, mask in enumerate(carried)])
+        return self.masks
+
+    def undo(self):
+        self.drawn.pop()
+        return super().undo()
+
+    def propagate(self):
+        """What was drawn last is carried to all frames."""
+        self.begun += 1
+        source = self.masks[max(self.drawn[-1])] if self.drawn else 0
+        try:
+            for t in range(len(self.masks)):
+                time.sleep(self.seconds)
+                self.masks = self.masks.copy()
+                self.masks[t] = source
+                yield t + 1, len(self.masks), self.masks
+            self.ended += 1
+        except GeneratorExit:
+            self.closed += 1
+            raise
+
+    def suggest(self):
+        return 5, "the two discs meet there."
 
 
 def pad(segmenter=None, **options) -> ScribblePad:

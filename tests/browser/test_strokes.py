@@ -67,21 +67,36 @@ def inked(page, frame: int, strokes: int):
     page.wait_for_selector(f'.pad[data-drawn="{frame}"][data-inked="{strokes}"]')
 
 
-def saved(page, tmp_path) -> list[Scribble]:
-    """What the button "save" downloads, read by Python."""
+def press(page, name: str):
+    """Press a button of the pad; those in the menu "save" need it open."""
+    root = page.locator(".pad")
+    button = root.get_by_role("button", name=name, exact=True)
+    if not button.is_visible():
+        root.get_by_role("button", name="save …").click()
+    button.click()
+
+
+def downloaded(page, name: str, tmp_path):
+    """The file that a button in the menu "save" downloads."""
     with page.expect_download() as download:
-        page.locator(".pad").get_by_role("button", name="save", exact=True).click()
-    download.value.save_as(tmp_path / "saved.json")
-    return from_davis(tmp_path / "saved.json", 8)
+        press(page, name)
+    path = tmp_path / download.value.suggested_filename
+    download.value.save_as(path)
+    return path
+
+
+def saved(page, tmp_path) -> list[Scribble]:
+    """What the button "scribbles" downloads, read by Python."""
+    path = downloaded(page, "scribbles", tmp_path)
+    assert path.name == "clip-scribbles.json"
+    return from_davis(path.rename(tmp_path / "saved.json"), 8)
 
 
 def saved_mask(page, tmp_path) -> np.ndarray:
-    """What the button "save mask" downloads, read as `vosnb run --mask` reads it."""
-    with page.expect_download() as download:
-        page.locator(".pad").get_by_role("button", name="save mask").click()
-    assert download.value.suggested_filename == "clip-00000.png"
-    download.value.save_as(tmp_path / "mask.png")
-    return read_mask(tmp_path / "mask.png")
+    """What the button "mask of this frame" downloads, read as `vosnb run --mask` reads it."""
+    path = downloaded(page, "mask of this frame", tmp_path)
+    assert path.name == "clip-00000.png"
+    return read_mask(path)
 
 
 def follows(scribble: Scribble, points=PATH) -> bool:
@@ -110,8 +125,8 @@ def test_pad_in_lab(page, lab, tmp_path):
     # The masks of the whole clip are drawn; a finger paints another object on the last frame.
     page.keyboard.press("End")
     inked(page, 7, 0)
-    root.locator("label input").fill("1")
-    page.wait_for_function("document.querySelector('.pad label input').value === '1'")
+    root.locator("label input").last.fill("1")
+    page.wait_for_function("[...document.querySelectorAll('.pad label input')].at(-1).value === '1'")
     page.keyboard.press("n")
     page.wait_for_selector('.pad .choices button:nth-child(4)[aria-pressed="true"]')
     touch(page, [(0.2, 0.3), (0.3, 0.3)])
@@ -147,10 +162,10 @@ def test_a_dragged_box_gives_a_mask_in_lab(page, lab, tmp_path):
     lab.open(page, name, setup(), f"{made}; pad")
     page.wait_for_selector(".pad[data-drawn]")
     root = page.locator(".pad")
-    root.get_by_role("button", name="save mask").click()
-    assert "Frame 0 has no mask yet" in root.locator(".trouble").inner_text()
+    press(page, "mask of this frame")
+    page.wait_for_function("document.querySelector('.pad .trouble').textContent.includes('there is no mask yet')")
     page.keyboard.press("b")  # not JupyterLab's "one more cell below"
-    page.wait_for_selector('.pad [aria-label="tool"] button:nth-child(2)[aria-pressed="true"]')
+    page.wait_for_selector('.pad [aria-label="tool"] button:nth-child(3)[aria-pressed="true"]')
     drag(page, BOX)
     counted(page, 1)
     inked(page, 0, 1)
@@ -174,7 +189,7 @@ def test_boxes_in_an_exported_page(page, tmp_path):
     counted(page, 2)
     assert page.locator(".pad canvas").get_attribute("aria-label") == "frame 0, with masks, 1 box, 1 stroke"
     assert np.abs(pixel(page, 0, 0.09, 0.1) - ORANGE).max() <= 3 < np.abs(pixel(page, 0, 0.25, 0.15) - ORANGE).max()
-    root.get_by_role("button", name="save mask").click()
+    press(page, "mask of this frame")
     page.wait_for_function("document.querySelector('.pad .trouble').textContent.includes('no mask yet')")
     # By keyboard: a corner, the way, the opposite corner; background has strokes only.
     root.focus()

@@ -63,6 +63,25 @@ def test_later_ink_covers_earlier_and_thick_ink_holds_thin():
     assert draw(corner, SIZE, thickness=3)[39, 59] == 1
 
 
+@pytest.mark.parametrize("width", [1, 2, 3, 8, 15, 40])
+def test_a_brush_covers_what_is_within_half_its_width(width):
+    path = np.array([(0.21, 0.5), (0.61, 0.7)])
+    ink = draw([Scribble(0, 2, path, width=width)], (120, 200))
+    y, x = np.mgrid[:120, :200] + 0.5
+    start, way = path[0] * (200, 120), (path[1] - path[0]) * (200, 120)
+    along = np.clip(((x - start[0]) * way[0] + (y - start[1]) * way[1]) / (way @ way), 0, 1)
+    far = np.hypot(x - start[0] - along * way[0], y - start[1] - along * way[1])
+    assert (ink[far < width / 2 - 1] == 2).all() and (ink[far > width / 2 + 1.5] == -1).all()
+    dot = np.argwhere(draw([Scribble(0, 1, [(0.999, 0.0)], width=width)], (120, 200)) == 1)
+    assert dot.min(0)[0] == 0 and dot.max(0)[1] == 199
+
+
+@pytest.mark.parametrize("width", [0, 41, -3, 1.5, "3", True])
+def test_a_width_that_cannot_be_is_refused(width):
+    with pytest.raises(ValueError, match="1 to 40"):
+        Scribble(0, 1, [(0.5, 0.5)], width=width)
+
+
 # ------------------------------------------------------------------------------------------------------------- json
 
 

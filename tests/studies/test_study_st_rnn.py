@@ -44,7 +44,7 @@ def test_trackers_and_steps_have_rows_in_three_worlds_and_rows_of_other_parts_st
     rows = cheap("--part", "mask")
     names = [*st_rnn.TRACKERS, *st_rnn.STEPS]
     assert [(row["list"], row.get("tracker") or row["step"]) for row in rows] == [
-        (name, what) for name in ("dev", "creatures", "toys") for what in names
+        (name, what) for name in ("creatures", "toys", "dev") for what in names
     ]
     J = {(row["list"], row["tracker"]): row["J"] for row in rows if "tracker" in row}
     for row in rows:
@@ -52,7 +52,7 @@ def test_trackers_and_steps_have_rows_in_three_worlds_and_rows_of_other_parts_st
             assert row["J_before"] == J[row["list"], row["before"]] and row["J_after"] == J[row["list"], row["after"]]
             assert row["J_after"] - row["J_before"] == pytest.approx(row["gain"], abs=2e-4)
     later = cheap("--part", "settings")
-    assert later[: len(rows)] == rows and [row["list"] for row in later[len(rows) :]] == ["dev", "creatures"]
+    assert later[: len(rows)] == rows and [row["list"] for row in later[len(rows) :]] == ["creatures", "dev"]
 
 
 def test_a_control_stands_in_the_trained_recurrences_place(cheap):

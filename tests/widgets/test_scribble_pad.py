@@ -1,19 +1,22 @@
 """The scribble pad without a browser: strokes in, masks out, undo, files, what it draws and what it refuses."""
 
+import asyncio
 import json
+import zipfile
 
 import cv2
 import numpy as np
 import pytest
-from browser.examples import Discs, clip, pad
+from browser.examples import Discs, Slow, clip, pad
 from click.testing import CliRunner
 
 from vosnb import show
 from vosnb.cli import main
 from vosnb.clips import open_clip, palette, read_mask, write_frame
+from vosnb.clips.video import Video
 from vosnb.methods.scribbles import Scribble, from_davis
 from vosnb.trackers.grabcut import GrabCutSegmenter
-from vosnb.widgets import ScribblePad, to_html
+from vosnb.widgets import ScribblePad, scribble_pad, to_html
 
 
 def stroke(frame=0, k=1, x=0.25, y=0.5) -> Scribble:
@@ -168,6 +171,205 @@ def test_the_tool_is_told_in_the_picture_and_no_other_is_taken():
     assert (stroke != box).any() and (ground == widget.render({"tool": "stroke", "object": 0})[-40:]).all()
 
 
+# ------------------------------------------------------------------------------- redo, advice, what comes by and by
+
+
+def test_redo_brings_back_what_undo_took(monkeypatch):
+    segmenter = Discs()
+    widget = pad(segmenter)
+    widget._handle_custom_msg(message("add", stroke(k=0)), [])  # refused
+    widget.add([stroke(k=2, x=0.75)])
+    whole = widget.masks
+    widget.undo()
+    widget.undo()
+    assert widget.scribbles == [] and not widget.masks.any()
+    widget._handle_custom_msg(message("redo"), [])
+    assert widget.waiting == 1 and not widget.masks.any()  # it had no answer
+    widget.redo()
+    assert (widget.masks == whole).all() and widget.waiting == 0 and segmenter.asked == [[0, 2], [0, 2]]
+    widget.redo()  # nothing is left
+    assert len(widget.scribbles) == 2
+    widget.clear()
+    widget.redo()
+    assert [s.object for s in widget.scribbles] == [0]
+    widget.add([stroke()])
+    widget.redo()  # what comes after a new stroke is gone
+    assert [s.object for s in widget.scribbles] == [0, 1]
+
+
+def test_a_segmenter_that_can_redo_is_not_asked_again():
+    segmenter = Discs()
+    widget = pad(segmenter, scribbles=[stroke()])
+    answer = widget.masks
+    segmenter.redo = lambda: answer
+    known = widget.answers
+    widget.undo()
+    assert widget.answers == known + 1
+    widget.redo()
+    assert segmenter.asked == [[1]] and (widget.masks == answer).all() and widget.waiting == 0
+    assert widget.answers == known + 2
+
+
+def test_the_frame_that_is_farthest_is_next_where_the_segmenter_does_not_know():
+    widget = pad(Discs())
+    assert widget.suggest().startswith("Frame 0: nothing is painted yet")
+    widget.add([stroke(frame=1)])
+    assert widget.advice == ""
+    widget._handle_custom_msg(message("suggest"), [])
+    assert widget.frame == 7 and "as far from the frames with strokes (1)" in widget.advice
+    widget.add([stroke(frame=t) for t in range(8)])
+    assert "every frame has strokes already" in widget.suggest()
+    widget = pad(Slow())
+    assert widget.suggest() == "Frame 5: the two discs meet there." and widget.frame == 5
+    widget._segmenter.suggest = lambda: None
+    assert widget.suggest() == "Frame 5: nothing is painted yet, and you may begin on any frame."
+
+
+def test_without_a_loop_the_answer_is_carried_when_one_says_so():
+    widget = pad(Slow(), scribbles=[stroke(frame=3)])
+    assert [mask.any() for mask in widget.masks] == [t == 3 for t in range(8)]
+    assert (widget.carried, widget.total) == (0, 8) and "carried through the clip: 0%" in widget._reading()
+    widget.propagate()
+    assert widget.masks.any((1, 2)).all() and (labels(widget) == widget.masks).all()
+    assert (widget.carried, widget.total) == (8, 8) and "carried" not in widget._reading()
+    widget.propagate()  # nothing is left
+    assert widget._segmenter.begun == widget._segmenter.ended == 1
+    widget.undo()
+    assert widget.carried < widget.total  # other frames have masks of what was taken back
+    widget.propagate()
+    assert widget._segmenter.begun == 2 and not widget.masks.any()
+    plain = pad(Discs(), scribbles=[stroke()])
+    plain.propagate()
+    assert plain.total == 0
+
+
+def test_steps_that_come_fast_are_shown_now_and_then():
+    widget = pad(Slow(), scribbles=[stroke()])
+    kept = []
+    widget._keep = lambda masks: kept.append(masks) or ScribblePad._keep(widget, masks)
+    widget.propagate()
+    assert len(kept) == 2 and widget.carried == 8 and (widget.masks == widget._segmenter.masks).all()
+
+
+def until(condition, seconds: float = 5):
+    """Let the loop run until this holds."""
+
+    async def wait():
+        while not condition():
+            await asyncio.sleep(0.001)
+
+    return asyncio.wait_for(wait(), seconds)
+
+
+def test_in_a_loop_it_is_carried_between_strokes(monkeypatch):
+    monkeypatch.setenv("VOSNB_HEADLESS", "0")
+    monkeypatch.setattr(scribble_pad, "SHOWN_EVERY", 0)
+
+    async def session():
+        slow = Slow()
+        widget = pad(slow)
+        widget._handle_custom_msg(message("add", stroke()), [])
+        assert (widget.carried, widget.total, slow.begun) == (0, 8, 0)  # not before the answer is out
+        await until(lambda: widget.carried == 2)
+        widget._handle_custom_msg(message("add", stroke(k=2, x=0.75)), [])
+        assert slow.closed == 1 and widget.carried == 0 and widget.heard["trouble"] == ""
+        await until(lambda: widget.carried == 1)
+        for kind, begun in (("undo", 3), ("redo", 4)):
+            widget._handle_custom_msg(message(kind), [])
+            await until(lambda: widget.carried == 3)
+            assert slow.begun == begun
+        widget._handle_custom_msg(message("hold"), [])  # a stroke is being drawn
+        await asyncio.sleep(0.05)
+        assert widget.carried == 3
+        widget._handle_custom_msg(message("go on"), [])  # it was dropped
+        await until(lambda: widget.carried == 4)
+        widget.propagate()  # goes on with what has begun
+        assert slow.begun == 4 and slow.ended == 1 and widget.carried == 8 and widget._task is None
+        widget._handle_custom_msg(message("clear"), [])
+        await until(lambda: widget.carried == 8)
+        assert slow.begun == 5 and not widget.masks.any()
+        slow.propagate = broken
+        widget._handle_custom_msg(message("add", stroke()), [])
+        await until(lambda: widget.heard["trouble"])
+        assert widget.heard["trouble"] == "the masks are carried no farther: ZeroDivisionError: division by zero"
+        assert widget.carried == 1 and widget._task is None
+        with pytest.raises(ZeroDivisionError):
+            widget.propagate()
+
+    def broken():
+        yield 1, 8, np.zeros((8, 96, 160), np.uint8)
+        1 / 0  # noqa: B018
+
+    asyncio.run(session())
+
+
+def test_where_nobody_looks_on_nothing_is_carried_by_itself(monkeypatch):
+    monkeypatch.setenv("VOSNB_HEADLESS", "1")
+
+    async def session():
+        widget = pad(Slow(), scribbles=[stroke()])
+        await asyncio.sleep(0.05)
+        assert (widget.carried, widget.total, widget._segmenter.begun) == (0, 8, 0)
+
+    asyncio.run(session())
+
+
+# ------------------------------------------------------------------------------------------------------------ files
+
+
+def test_all_masks_as_zip_video_and_coco_are_carried_to_the_end_first(tmp_path):
+    widget = pad(Slow(), sequence="discs", fps=5.0, scribbles=[stroke(k=3)])
+    path = widget.save_zip(tmp_path / "masks.zip")
+    assert widget.carried == 8
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(tmp_path)
+    assert all((read_mask(tmp_path / f"{t:05d}.png") == widget.masks[t]).all() for t in range(8))
+    film = Video(widget.save_video(tmp_path / "overlay.mp4"))
+    assert (film.length, film.fps) == (8, 5.0)
+    content = json.loads(widget.save_coco(tmp_path / "coco.json").read_text())
+    assert [image["file_name"] for image in content["images"]] == [f"{t:05d}.png" for t in range(8)]
+    assert [a["area"] for a in content["annotations"]] == [(mask == 3).sum() for mask in widget.masks]
+    assert {a["attributes"]["track_id"] for a in content["annotations"]} == {3}
+    for save in (pad().save_zip, pad().save_coco, pad().save_video):
+        with pytest.raises(ValueError, match="there is no mask yet"):
+            save(tmp_path / "nothing")
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_the_browser_gets_files(monkeypatch):
+    widget = pad(Slow(), sequence="two/discs", frame=1, scribbles=[stroke(frame=1)])
+    sent = []
+    monkeypatch.setattr(widget, "send", lambda content, buffers=None: sent.append((content, buffers)))
+    for what in ("mask", "masks", "scribbles", "video", "coco"):
+        widget._handle_custom_msg(message("save", what=what), [])
+        assert widget.heard == {"id": "7", "trouble": ""}
+    assert [content["name"].partition("-")[2] for content, _ in sent] == [
+        "00001.png",
+        "masks.zip",
+        "scribbles.json",
+        "overlay.mp4",
+        "coco.json",
+    ]
+    assert all(content["id"] == "7" and "/" not in content["name"] and data for content, (data,) in sent)
+    widget._handle_custom_msg(message("save", what="kernel"), [])
+    assert "cannot save that" in widget.heard["trouble"] and len(sent) == 5
+
+
+def test_a_brush_is_kept_in_files_and_drawn_as_wide(tmp_path):
+    wide, plain = Scribble(0, 1, [[0.3, 0.5], [0.7, 0.5]], width=20), Scribble(0, 1, [[0.3, 0.5], [0.7, 0.5]])
+    widget = pad(scribbles=[wide])
+    assert widget.steps[0][0]["width"] == 20 and widget.brush == 1
+    (read,) = from_davis(widget.save(tmp_path / "scribbles.json"))
+    assert read.width == 20
+    widget._handle_custom_msg({"type": "add", "id": "7", "strokes": [widget.steps[0][0]]}, [])
+    assert widget.scribbles[1].width == 20
+    bare = pad().render()
+    inks = [(pad(scribbles=[one]).render() != bare)[:-40].any(-1).any(1).sum() for one in (plain, wide)]
+    assert inks[0] < 25 < 50 < inks[1] < 60  # 20 pixels, magnified 2.6 times
+    with pytest.raises(ValueError, match="brush"):
+        pad(brush=41)
+
+
 # ------------------------------------------------------------------------------------------------------------ masks
 
 
@@ -281,7 +483,7 @@ BAD = {
     "there is no stroke to add": lambda: pad().add([]),
     "answered with 5 masks for 8 frames": lambda: pad(Short(), scribbles=[stroke()]),
     "the mask is 96 x 80 but": lambda: pad(Discs(width=80), scribbles=[stroke()]),
-    "there is no tool 'lasso': choose stroke or box": lambda: pad(tool="lasso"),
+    "there is no tool 'lasso': choose stroke, eraser or box": lambda: pad(tool="lasso"),
     "the state has no 'time'": lambda: pad().render({"time": 1}),
 }
 
@@ -333,6 +535,7 @@ ODD = {"frame": 0, "object": 1, "path": [[0.5, 0.5]]}
                 *(ODD | {"object": k} for k in (255, -1, "1", None, 1.5)),
                 *(ODD | {"path": p} for p in (None, 3, "path", [], [[]], [[2, 2]], [[10**400, 0]], [["x", "y"]], {})),
                 *(ODD | {"box": b} for b in (True, 1, "yes", None)),
+                *(ODD | {"width": w} for w in (0, 41, 2.5, "wide", True, [1])),
             )
         ),
     ],

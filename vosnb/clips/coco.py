@@ -94,3 +94,21 @@ def box(mask: np.ndarray) -> list[int]:
     """[x, y, width, height] of what an (H, W) bool mask shows; it must show something."""
     (top, bottom), (left, right) = (np.flatnonzero(mask.any(axis))[[0, -1]].tolist() for axis in (1, 0))
     return [left, top, right - left + 1, bottom - top + 1]
+
+
+def from_vis(vis: dict, names: list[str]) -> dict:
+    """YouTube-VIS's content, as `ovis.vis_json` makes it, as COCO's: an image a frame, an annotation an object in it.
+
+    names: of the frames' files. The attribute "track_id" says which object it is.
+    """
+    h, w = (vis["videos"][0][side] for side in ("height", "width"))
+    images = [{"id": t, "file_name": name, "width": w, "height": h} for t, name in enumerate(names, 1)]
+    annotations = []
+    for track in vis["annotations"]:
+        shown = zip(track["segmentations"], track["areas"], track["bboxes"], strict=True)
+        for t, (segmentation, area, box) in enumerate(shown, 1):
+            if segmentation is not None:
+                about = {"image_id": t, "category_id": track["category_id"], "iscrowd": 0, "area": area, "bbox": box}
+                about |= {"segmentation": segmentation, "attributes": {"track_id": track["id"], "occluded": False}}
+                annotations.append({"id": len(annotations) + 1} | about)
+    return {"images": images, "annotations": annotations, "categories": vis["categories"]}

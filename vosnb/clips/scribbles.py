@@ -18,6 +18,7 @@ from vosnb.files import first_fault, read_json
 
 MAX_BYTES = 2**26  # of a file; a point takes about 40
 MAX_POINTS = 10**6  # of all strokes together
+WIDEST = 40  # pixels of the frame that a stroke is wide, at most
 
 
 class _Stroke(BaseModel):
@@ -25,6 +26,7 @@ class _Stroke(BaseModel):
     object_id: int
     path: Annotated[list[Annotated[list[float], Field(min_length=2, max_length=2)]], Field(min_length=1)]
     box: bool = False
+    width: int | None = None
 
 
 class _Scribbles(BaseModel):
@@ -37,14 +39,16 @@ class _Scribbles(BaseModel):
 class Scribble:
     """A stroke on one frame: `object` 0 is background, 1..K the objects; `path` (n, 2) holds x, y in 0..1, n >= 1.
 
-    A single point is a click. box: `path` holds two opposite corners of a box around the object instead.
-    Raises ValueError where a frame, an object, a path or a box cannot be.
+    A single point is a click. box: `path` holds two opposite corners of a box around the object instead. width: of the
+    brush, 1 to 40 pixels of the frame; None is a line as DAVIS draws it.
+    Raises ValueError where a frame, an object, a path, a box or a width cannot be.
     """
 
     frame: int
     object: int
     path: np.ndarray
     box: bool = False
+    width: int | None = None
 
     def __post_init__(self):
         for name, value in (("frame", self.frame), ("object", self.object)):
@@ -66,13 +70,18 @@ class Scribble:
             raise ValueError("a box's path is two opposite corners [x, y], apart in both directions.")
         if self.box and not self.object:
             raise ValueError("a box is around an object, and the background (0) is none: mark it with strokes.")
+        wide = self.width
+        if wide is not None and (
+            isinstance(wide, bool) or not isinstance(wide, int | np.integer) or not 1 <= wide <= WIDEST
+        ):
+            raise ValueError(f"a scribble's width is a whole number of pixels, 1 to {WIDEST}: {wide!r} is not.")
         object.__setattr__(self, "path", path)
 
 
 def to_davis(scribbles: list[Scribble], frames: int, sequence: str) -> dict:
     """Scribbles as DAVIS's interactive json holds them: for each of a clip's `frames` the list of its strokes.
 
-    DAVIS knows no boxes; a box is a stroke with a third key, "box": true.
+    DAVIS knows neither boxes nor brushes: a box has a third key, "box": true, and a brush's stroke "width", in pixels.
     Raises ValueError for a scribble on a frame that the clip has not.
     """
     strokes = [[] for _ in range(frames)]
@@ -80,7 +89,8 @@ def to_davis(scribbles: list[Scribble], frames: int, sequence: str) -> dict:
         if s.frame >= frames:
             raise ValueError(f"a scribble is on frame {s.frame}, but the clip ends with frame {frames - 1}.")
         stroke = {"path": s.path.tolist(), "object_id": int(s.object)}
-        strokes[s.frame].append(stroke | {"box": True} if s.box else stroke)
+        stroke |= {"box": True} if s.box else {}
+        strokes[s.frame].append(stroke | ({} if s.width is None else {"width": int(s.width)}))
     return {"sequence": sequence, "scribbles": strokes}
 
 
@@ -108,7 +118,7 @@ def from_davis(source: dict | str | Path, frames: int | None = None) -> list[Scr
     for t, frame in enumerate(strokes):
         for stroke in frame:
             try:
-                found.append(Scribble(t, stroke.object_id, stroke.path, stroke.box))
+                found.append(Scribble(t, stroke.object_id, stroke.path, stroke.box, stroke.width))
             except ValueError as error:
                 raise ClipError(f"{what}: frame {t}: {error}") from None
     return found

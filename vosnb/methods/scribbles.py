@@ -1,7 +1,7 @@
 """From scribbles to the pixels that a segmenter learns from them (S2 section 2.3).
 
 DAVIS's interactive benchmark made a stroke's fractions by dividing pixels by (W, H) and draws them at (W - 1, H - 1),
-truncated; so does `draw`.
+truncated; so does `draw`, but for strokes that carry the width of their brush: these are where the user saw them.
 
 Source: Caelles et al., "The 2018 DAVIS Challenge on Video Object Segmentation", and its davisinteractive package.
 """
@@ -33,18 +33,21 @@ def bresenham(points: np.ndarray) -> np.ndarray:
 def draw(scribbles: list[Scribble], size: tuple[int, int], thickness: int = 1, joined: bool = True) -> np.ndarray:
     """The ink of scribbles, later ones over earlier ones: (H, W) int16 object ids, -1 where there is none.
 
-    All on one picture, whatever their frames. thickness: in pixels. joined: with lines between a path's points. A box
-    leaves no ink: it does not say which of its pixels are the object's (`trackers.grabcut` finds out).
+    All on one picture, whatever their frames. thickness: in pixels; of strokes without a width of their own.
+    joined: with lines between a path's points. A box leaves no ink: it does not say which of its pixels are the
+    object's (`trackers.grabcut` finds out).
     """
-    labels = np.full(size, NO_INK, np.int16)
+    labels, across = np.full(size, NO_INK, np.int16), np.array(size[::-1])
     for s in scribbles:
         if s.box:
             continue
-        path = (s.path * (size[1] - 1, size[0] - 1)).astype(int)
-        if thickness > 1:
-            path = np.vstack([path[:1], path]).astype(np.int32)  # so that a dot is a line, too
-            cv2.polylines(labels, [path], False, int(s.object), thickness)
+        path, shift = ((s.path * (across - 1)).astype(int), 0) if s.width is None else (s.path * across - 0.5, 4)
+        if (wide := s.width or thickness) > 1:
+            path = np.vstack([path[:1], path])  # so that a dot is a line, too
+            fixed = np.rint(2**shift * path).astype(np.int32)  # a brush goes between pixels
+            cv2.polylines(labels, [fixed], False, int(s.object), wide, shift=shift)
         else:
+            path = np.rint(path).clip(0, across - 1).astype(int)
             x, y = (bresenham(path) if joined else path).T
             labels[y, x] = s.object
     return labels

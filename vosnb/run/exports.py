@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from vosnb.clips import VOID, Clip, object_ids
+from vosnb.clips.coco import from_vis
 from vosnb.clips.ovis import vis_json
 from vosnb.files import write_text
 from vosnb.run.folder import mask_files, printable, written_mask
@@ -34,20 +35,5 @@ def export(clip: Clip, out: str | Path, form: str) -> Path:
     masks: Iterator[np.ndarray] = (number[written_mask(file)] for file in files)
     content = vis_json(printable(clip.name), names, clip.size, masks, ids, {})
     if form == "coco":
-        content = _coco(content, names)
+        content = from_vis(content, names)
     return write_text(out / f"{form}.json", json.dumps(content))
-
-
-def _coco(vis: dict, names: list[str]) -> dict:
-    """YouTube-VIS's content as COCO's: an image for each frame, an annotation for each object in it."""
-    h, w = (vis["videos"][0][side] for side in ("height", "width"))
-    images = [{"id": t, "file_name": name, "width": w, "height": h} for t, name in enumerate(names, 1)]
-    annotations = []
-    for track in vis["annotations"]:
-        shown = zip(track["segmentations"], track["areas"], track["bboxes"], strict=True)
-        for t, (segmentation, area, box) in enumerate(shown, 1):
-            if segmentation is not None:
-                about = {"image_id": t, "category_id": track["category_id"], "iscrowd": 0, "area": area, "bbox": box}
-                about |= {"segmentation": segmentation, "attributes": {"track_id": track["id"], "occluded": False}}
-                annotations.append({"id": len(annotations) + 1} | about)
-    return {"images": images, "annotations": annotations, "categories": vis["categories"]}

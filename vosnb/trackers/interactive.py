@@ -30,6 +30,8 @@ PHOTOS = ("none", "photos")
 THICKNESS = 0.01  # of a stroke without a width of its own, of the frame's shorter side
 FAR = 0.2  # of the frame's diagonal: what is farther from all ink is background, as long as nobody says otherwise
 NEAR = 0.08  # of the diagonal: around new ink, what was said of these pixels before no longer counts
+REACH, REACHES = 0.35, (0.006, 0.1)  # of a stroke, in its own extent; no less and no more than this of the diagonal
+CLICK = 0.1  # of the diagonal: the extent that a click stands for
 MOST = 3000  # painted pixels that a label learns from; of more, some
 
 
@@ -74,8 +76,9 @@ class InteractiveSegmenter:
 
     Ink is law: painted pixels have the label that was painted last. What is not painted is decided in four steps:
     1. Ridge regression (S2-E3) on the pixels of a painted frame. All ink of the clip teaches. So does what the frame
-       showed before, but near new ink; at first, that what is far from all ink is background.
-    2. R of S1 draws a mask from these scores.
+       showed before, but near new ink; at first, that what is far from all ink is background. Its scores count within
+       reach of the new strokes, what the frame showed before counts elsewhere.
+    2. R of S1 draws a mask from them.
     3. Of what this would change, only regions that new ink touches do change.
     4. `propagate` carries the painted frames' masks to all others, and leaves the painted ones alone.
     """
@@ -105,8 +108,8 @@ class InteractiveSegmenter:
 
     @property
     def corrected(self) -> list[int]:
-        """The frames that somebody painted on."""
-        return sorted({stroke.frame for stroke in self.scribbles})
+        """The frames that somebody painted on, in that order."""
+        return list(dict.fromkeys(stroke.frame for stroke in self.scribbles))
 
     def add(self, scribbles: Sequence[Scribble]) -> np.ndarray:
         """A round: scribbles on one or several frames; returns the masks (T, H, W) uint8, new on these frames.
@@ -148,7 +151,7 @@ class InteractiveSegmenter:
         for done, total, *found in self.propagation.run(known):
             if found:
                 t, p = found
-                self.masks[t] = p.argmax(0).numpy()
+                self.masks[t] = p.max(0).indices.numpy()
             yield done, total, self.masks
 
     def finish(self) -> np.ndarray:
@@ -179,9 +182,11 @@ class InteractiveSegmenter:
         with torch.no_grad():
             maps = [x[t : t + 1].float() for x in self.maps]
             size = [8 * n for n in maps[0].shape[-2:]]
-            s = F.avg_pool2d(scores[1:, None].float(), 2)
+            reach = self._reach(new) if before.any() else np.ones(before.shape)
+            reach, *old = (resize(cells[None, None], scores.shape[1:])[0, 0] for cells in _maps(reach, before, classes))
+            s = F.avg_pool2d((reach * scores[1:] + (1 - reach) * torch.stack(old))[:, None], 2)
             p = soft_aggregate(torch.sigmoid(self.refiner(maps, s, size)[:, 0]))
-            mask = resize(p[None], before.shape)[0].argmax(0).byte().cpu().numpy()
+            mask = resize(p[None], before.shape)[0].max(0).indices.byte().cpu().numpy()
         boxed = _inside(new, before.shape)
         # Of each label's gains and losses, those that new ink or a new box touches
         result = before.copy()
@@ -193,6 +198,19 @@ class InteractiveSegmenter:
             result[touched[regions]] = k
         result[ink != NO_INK] = ink[ink != NO_INK]
         return result
+
+    def _reach(self, new: list[Scribble]) -> np.ndarray:
+        """How much new scribbles decide about each pixel, (H, W) in 0..1: a long stroke reaches farther than a dot, and
+        a box everywhere."""
+        if any(s.box for s in new):
+            return np.ones(self.clip.size)
+        across, diagonal = np.array(self.clip.size[::-1]), np.hypot(*self.clip.size)
+        reach = np.zeros(self.clip.size)
+        for s in new:
+            extent = np.hypot(*(np.ptp(s.path, axis=0) * across)) / diagonal if len(s.path) > 1 else CLICK
+            spread = np.clip(REACH * extent, *REACHES) * diagonal
+            reach = np.maximum(reach, np.exp(-((_distance(self._ink([s]) != NO_INK) / spread) ** 2)))
+        return reach
 
     def _ink(self, scribbles: list[Scribble]) -> np.ndarray:
         return draw(scribbles, self.clip.size, thickness=max(1, round(THICKNESS * min(self.clip.size))))
@@ -242,6 +260,11 @@ class InteractiveSegmenter:
         root = torch.from_numpy(total).sqrt().to(X)
         W = ridge(X * root, Y * root, self.lam)
         return torch.einsum("dc,dhw->chw", W.float(), here)
+
+
+def _maps(reach: np.ndarray, before: np.ndarray, classes: int) -> list[torch.Tensor]:
+    """The reach, and each object's mask, as maps of numbers."""
+    return [torch.from_numpy(x).float() for x in (reach, *(before == k for k in range(1, classes)))]
 
 
 def _distance(there: np.ndarray) -> np.ndarray:

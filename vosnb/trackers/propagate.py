@@ -18,7 +18,8 @@ from vosnb.methods.target_model import Settings, TargetModel
 from vosnb.trackers.base import resize
 from vosnb.trackers.target import SUITED, load_offline
 
-IMAGES = 20  # that all corrected frames together are turned into for an object, at most half of them from one frame
+FIRST, LATER = 10, 4  # images that the first corrected frame is turned into, and each later one, itself included
+LEARNED = 12  # of all these, about as many as D learns from: it has less to imagine where more was shown
 UPDATE_EVERY = 4  # frames: t_s of S1, Algorithm 1
 
 
@@ -33,19 +34,20 @@ class Propagation:
         self.kept: dict = {}  # (frame, object): how many samples were drawn, its mask, and the samples made of it
 
     def run(self, corrected: dict[int, np.ndarray]) -> Iterator[tuple[int, int, int, torch.Tensor] | tuple[int, int]]:
-        """corrected {frame: index mask (H, W)} -> steps done and of how many, and after learning the frame and its
-        probabilities (K + 1, H, W) too: frames that nobody corrected, the nearest to a corrected one first."""
+        """corrected {frame: index mask (H, W)}, in the order in which they were painted. Yields steps done, and of how
+        many; after learning also a frame that nobody corrected and its probabilities (K + 1, H, W), those nearest to a
+        corrected one first."""
         objects = sorted({int(k) for mask in corrected.values() for k in np.unique(mask)} - {0, VOID})
-        times = sorted(corrected)
+        times = list(corrected)
         left = [t for t in range(len(self.frames)) if t not in corrected]
         left.sort(key=lambda t: min(abs(t - known) for known in times))
         done, total = 0, len(objects) * (len(times) + 1) + len(left)
         targets = []
-        most = max(2, IMAGES // 2 // len(objects))
-        images = max(2, min(most, IMAGES // len(times)))
+        images = max(2, LEARNED // len(times))
         for k in objects:
             found = []
             for t in times:
+                most = max(2, (FIRST if t == times[0] else LATER) // len(objects))
                 x, labels = self._samples(t, k, corrected[t], most)
                 found.append((x[:images], labels[:images]))
                 yield (done := done + 1), total
