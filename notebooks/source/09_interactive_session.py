@@ -96,6 +96,7 @@ import time
 
 import cv2
 import torch.nn.functional as F
+from IPython.display import display
 from matplotlib.figure import Figure
 from skimage.filters import rank
 from skimage.morphology import disk, medial_axis
@@ -288,7 +289,7 @@ check(exercises.curve_point, curve_point)
 
 # %% tags=["plot"]
 canvas = Canvas(820, 250, "A round")
-BOXES = ((14, "ink", "strokes on frame t"), (178, "closed form", "scores on cells"), (342, "R", "draws a mask"))
+BOXES = ((14, "ink", "strokes on frame t"), (178, "closed form", "scores, within reach"), (342, "R", "draws a mask"))
 BOXES += ((506, "touch", "regions with new ink"), (670, "law", "ink keeps its label"))
 for x, name, words in BOXES:
     canvas.box(x, 50, 136, 74, CARD, TARGET if name == "ink" else DARK, 6, 2)
@@ -325,20 +326,20 @@ def inked(strokes, t, size):
     return draw([s for s in strokes if s.frame == t], size, thickness=max(1, round(0.01 * min(size))))
 
 
-def near(ink, share):
-    """The pixels (H, W) that are nearer to some ink than a share of the frame's diagonal."""
+def away(ink):
+    """How far each pixel (H, W) is from some ink; infinitely far where there is none."""
     if not ink.any():
-        return np.zeros(ink.shape, bool)
-    return cv2.distanceTransform((~ink).astype(np.uint8), cv2.DIST_L2, 5) < share * np.hypot(*ink.shape)
+        return np.full(ink.shape, np.inf)
+    return cv2.distanceTransform((~ink).astype(np.uint8), cv2.DIST_L2, 5)
 
 
 def believed(before, ink, fresh):
     """What a frame is taken to show: labels (H, W), -1 where nothing is known. fresh: the new ones of its ink."""
-    belief = before.astype(np.int16)
+    belief, diagonal = before.astype(np.int16), np.hypot(*before.shape)
     if not before.any():
-        belief[near(ink >= 0, 0.2)] = -1
+        belief[away(ink >= 0) < 0.2 * diagonal] = -1
     for k in np.unique(fresh[fresh >= 0]):
-        belief[near(fresh == k, 0.08) & (belief != k)] = -1
+        belief[(away(fresh == k) < 0.08 * diagonal) & (belief != k)] = -1
     return belief
 
 
@@ -460,9 +461,28 @@ show.Photo(
 # One stroke of {{ink_pixels}} pixels: read off the scores J is {{J_read:.2f}}, after R {{J_drawn:.2f}}, and after the
 # touch rule {{J_settled:.2f}}. It took {{answer_ms:.0f ± 400}} ms, which is why you can wait for it.
 #
+# **Reach.** One thing is missing for later rounds, in which the frame has a mask already. A stroke knows about its
+# surroundings, and little about the rest of the frame. So near it the closed form's scores count, and farther away what
+# the frame showed before; a long stroke reaches farther than a dot.
+#
 # **Propagation.** All painted frames are now right where somebody looked. D of lesson 04 learns the object on all of
 # them, and from the painted frames outward D scores the next frame, R draws it, and D learns on; lesson 06's loop, in
-# both directions of time. Painted frames are left alone. Here is the whole tool.
+# both directions of time. Painted frames are left alone. First the reach, and then the whole tool.
+
+
+# %%
+def within_reach(scores, before, strokes, t):
+    """Scores (C, h, w) near new strokes on frame t; elsewhere what the frame showed before, 1 where a label was."""
+    if not before.any():
+        return scores
+    size, diagonal, reach = before.shape, np.hypot(*before.shape), np.zeros(before.shape)
+    for s in (s for s in strokes if s.frame == t):
+        extent = np.hypot(*(np.ptp(s.path, axis=0) * size[::-1])) / diagonal
+        spread = diagonal * np.clip(0.35 * extent, 0.006, 0.1)
+        reach = np.maximum(reach, np.exp(-((away(inked([s], t, size) >= 0) / spread) ** 2)))
+    maps = np.stack([reach, *(before == k for k in range(len(scores)))]).astype(np.float32)
+    reach, old = resize(torch.from_numpy(maps)[None], scores.shape[1:])[0].to(scores).split([1, len(scores)])
+    return reach * scores + (1 - reach) * old
 
 
 # %%
@@ -479,9 +499,10 @@ class Mine:
         for t in sorted({s.frame for s in strokes}):
             before, size = self.masks[t].copy(), self.scene.size
             fresh, ink = inked(strokes, t, size), inked(self.strokes, t, size)
-            scores = scores_of(self.scene, t, self.strokes, believed(before, ink, fresh))
+            wide = scores_of(self.scene, t, self.strokes, believed(before, ink, fresh))
+            scores = within_reach(wide, before, strokes, t)
             drawn = drawn_by_R(self.scene, t, scores)
-            self.log.append((t, before, scores, drawn, fresh, ink))
+            self.log.append((t, before, wide, scores, drawn, fresh, ink))
             self.masks[t] = self.settle(before, drawn, fresh, ink)
 
     def finish(self):
@@ -551,43 +572,37 @@ for scene, scores_ in zip(scenes, by_round, strict=True):
 
 # %%
 NO_LAW = np.int16(-1)
-parts = {
-    "all parts": lambda read, before, drawn, fresh, ink: my_settle(before, drawn, fresh, ink),
-    "without R": lambda read, before, drawn, fresh, ink: my_settle(before, read, fresh, ink),
-    "without the touch rule": lambda read, before, drawn, fresh, ink: np.where(ink >= 0, ink, drawn),
-    "without ink as law": lambda read, before, drawn, fresh, ink: my_settle(before, drawn, fresh, ink * 0 + NO_LAW),
+parts = {  # of two masks, read off the scores and drawn without reach, and of what a round knows: the new mask
+    "all parts": lambda read, wide, before, drawn, fresh, ink: my_settle(before, drawn, fresh, ink),
+    "without R": lambda read, wide, before, drawn, fresh, ink: my_settle(before, read, fresh, ink),
+    "without reach": lambda read, wide, before, drawn, fresh, ink: my_settle(before, wide, fresh, ink),
+    "without touch": lambda read, wide, before, drawn, fresh, ink: np.where(ink >= 0, ink, drawn),
+    "without law": lambda read, wide, before, drawn, fresh, ink: my_settle(before, drawn, fresh, 0 * ink + NO_LAW),
 }
-tried = {name: [] for name in parts}  # of each painted frame: J, and the share of painted pixels with another label
-refused = []  # of each painted frame: pixels that the touch rule does not let change, and how many R had right
+tried, redone = {name: [] for name in parts}, []  # J and share of lost ink of each part and frame; all that was made
 for scene, game in zip(scenes, games, strict=True):
-    for t, before, scores, *rest in game.log:
-        for name, part in parts.items():
-            mask, ink = part(read_off(scene, scores), before, *rest), rest[-1]
-            tried[name].append((J(scene.truth[t] == 1, mask), (mask != ink)[ink >= 0].mean()))
-        not_let_in = rest[0] != mask  # of the last part: no law, R's mask without what nobody touched
-        refused.append((not_let_in.sum(), (rest[0] == scene.truth[t])[not_let_in].sum()))
+    for t, before, wide, scores, *rest in game.log:
+        given = read_off(scene, scores), drawn_by_R(scene, t, wide), before, *rest
+        made, ink, true_ = {name: part(*given) for name, part in parts.items()}, rest[-1], scene.truth[t] == 1
+        for name, mask in made.items():
+            tried[name].append((J(true_, mask), (mask != ink)[ink >= 0].mean()))
+        redone.append((scene, t, before, rest[0], made))
 switched = {name: np.mean(both, 0) for name, both in tried.items()}
 for name, (score, broken) in switched.items():
-    print(f"{name:23} J {score:.2f}, painted pixels with another label {broken:.1%}")
+    print(f"{name:14} J {score:.2f}, painted pixels with another label {broken:.1%}")
 
 # %% tags=["plot"]
 whole = switched["all parts"][0]
-cost = {"R": whole - switched["without R"][0], "touch": whole - switched["without the touch rule"][0]}
+cost = {"R": whole - switched["without R"][0], "touch": whole - switched["without touch"][0]}
 worst_part = max(cost, key=cost.get)
 guess_part.reveal(
     worst_part if cost[worst_part] >= 0.05 else "neither",
     f"J falls by {cost['R']:.2f} without R, by {cost['touch']:.2f} without the touch rule.",
 )
-example = max(  # the painted frame in which R counts most
-    ((s, *entry) for s, g in zip(scenes, games, strict=True) for entry in g.log),
-    key=lambda e: (
-        J(e[0].truth[e[1]] == 1, my_settle(e[2], *e[4:]))
-        - J(e[0].truth[e[1]] == 1, my_settle(e[2], read_off(e[0], e[3]), *e[5:]))
-    ),
+s_, t_, before_, _, made_ = max(  # the painted frame in which R counts most
+    redone, key=lambda e: J(e[0].truth[e[1]] == 1, e[4]["all parts"]) - J(e[0].truth[e[1]] == 1, e[4]["without R"])
 )
-s_, t_, before_, scores__, *rest_ = example
-made = {name: part(read_off(s_, scores__), before_, *rest_).astype(np.uint8) for name, part in parts.items()}
-shown = {"before this round": before_} | {name: made[name] for name in list(parts)[:3]}
+shown = {name: made_[name].astype(np.uint8) for name in list(parts)[:4]}
 tone_ = show.contour_colors([s_.frames[t_]], [s_.truth[t_]])
 scale_ = 450 / s_.size[1]
 show.Photo(
@@ -596,26 +611,25 @@ show.Photo(
         [f"{name}: J {J(s_.truth[t_] == 1, mask):.2f}" for name, mask in shown.items()],
         2,
     ),
-    alt="One painted frame four times: before the round, with all parts, without R, where other things are marked as "
-    "well, and without the touch rule.",
+    alt="One painted frame four times: with all parts, without R, where other things are marked as well, without "
+    "reach, and without the touch rule.",
 )
 
 # %% [markdown]
 # Over {{painted_frames}} painted frames J is {{J_all:.2f}} with all parts and {{J_no_R:.2f}} without R; the pictures
-# show the frame in which R counts most. It is the one part without which the *score* falls.
+# show the frame in which R counts most. The other parts:
 #
-# - **Touch rule.** Without it J is {{J_no_touch:.2f}}: in these clips the rule brings nothing that J can see. It
-#   refuses {{refused:.0f}} pixels of R's proposals in a frame, and {{refused_right:.0%}} of them would have been right.
-#   What it gives is another thing: where you did not paint, nothing moves.
-# - **Ink is law.** Without it J is {{J_no_law:.2f}}, the same. But {{broken:.1%}} of the painted pixels end with
-#   another label than the one that somebody gave them. A tool that takes back what you have just painted is no tool,
-#   whatever its J.
+# - **Reach.** Without it J is {{J_no_reach:.2f}}. In {{worse_wide}} of {{later}} rounds after the first, the painted
+#   frame is then worse after the round than before it; with it that happens {{worse}} times.
+# - **Touch rule.** Without it J is {{J_no_touch:.2f}}. It refuses {{refused:.0f}} pixels of R's proposals in a frame,
+#   and {{refused_right:.0%}} of them would have been right. What it gives is another thing: where you did not paint,
+#   nothing moves.
+# - **Ink is law.** Without it J is {{J_no_law:.2f}}. But {{broken:.1%}} of the painted pixels end with another label
+#   than the one that somebody gave them. A tool that takes back what you have just painted is no tool, whatever its J.
 # - **Propagation.** Without it the other frames stay empty: J&F of the whole clip after three rounds is
 #   {{JF_alone:.2f}} instead of {{mean_3:.2f}}.
 #
-# Two of four parts are there for the person, not for the score. And look at *before this round* and *all parts*: J can
-# fall in the very frame that was corrected. In {{worse}} of {{later}} rounds after the first it did: a stroke also
-# unsettles what is believed around it, and a robot does not take back a stroke that did harm. You would (`u`).
+# The last rules before propagation are there for the person, not for the score; no robot would miss them.
 #
 # ## Which frame next?
 
@@ -804,9 +818,7 @@ def curves_by_list():
     return show.figure(fig, alt=f"Mean J&F after each of eight rounds, a panel for each list of clips. {said}.")
 
 
-curves_by_list() if LISTS else print("These sessions are not measured yet.")
-
-# %% tags=["plot"]
+display(curves_by_list()) if LISTS else print("These sessions are not measured yet.")
 for name, where in LISTS.items():
     print(name)
     for variant, label in VARIANTS.items():
@@ -833,8 +845,8 @@ show.forest(
 
 # %% [markdown]
 # Read the curves from the left: the first round is the one that a user feels. Where the bars of *ours* are clear of
-# zero, what we changed (R, the touch rule, propagation in every round) pays in that list; *painted frames alone* shows
-# how much of it is propagation. And compare AUC with the mean over the rounds: AUC is all but J&F after round 8.
+# zero, what we changed (R, reach, the touch rule, propagation in every round) pays in that list; *painted frames alone*
+# shows how much of it is propagation. And compare AUC with the mean over the rounds: AUC is all but J&F after round 8.
 #
 # ## Robots and people
 
@@ -879,10 +891,15 @@ for scene, game, found_ in zip(scenes, games, played, strict=True):
     known = {entry[0] for entry in game.log}
     alone.append(scene.JF(np.stack([m if t in known else 0 * m for t, m in enumerate(found_[-1])])))
 alone = np.array(alone)
-later = []  # of each round after a clip's first: whether its own frame was better before
-for scene, game in zip(scenes, games, strict=True):
-    for t, before, _, *rest in game.log[1:]:
-        later.append(J(scene.truth[t] == 1, my_settle(before, *rest)) < J(scene.truth[t] == 1, before))
+later = [(s, t, before, made) for s, t, before, _, made in redone if before.any()]
+refused = [(drawn != made["without law"], drawn == s.truth[t]) for s, t, _, drawn, made in redone]
+
+
+def harmed(part):
+    """In how many rounds after a clip's first the painted frame became worse."""
+    return sum(J(s.truth[t] == 1, made[part]) < J(s.truth[t] == 1, before) for s, t, before, made in later)
+
+
 numbers(
     frames=len(hook.frames),
     JF_1=rows[0].JF,
@@ -907,14 +924,16 @@ numbers(
     painted_frames=len(tried["all parts"]),
     J_all=switched["all parts"][0],
     J_no_R=switched["without R"][0],
-    J_no_touch=switched["without the touch rule"][0],
-    J_no_law=switched["without ink as law"][0],
-    broken=switched["without ink as law"][1],
+    J_no_touch=switched["without touch"][0],
+    J_no_law=switched["without law"][0],
+    broken=switched["without law"][1],
     JF_alone=alone.mean(),
     later=len(later),
-    worse=sum(later),
-    refused=np.mean([n for n, _ in refused]),
-    refused_right=sum(n for _, n in refused) / max(1, sum(n for n, _ in refused)),
+    worse=harmed("all parts"),
+    worse_wide=harmed("without reach"),
+    J_no_reach=switched["without reach"][0],
+    refused=np.mean([not_let_in.sum() for not_let_in, _ in refused]),
+    refused_right=sum((no & right).sum() for no, right in refused) / max(1, sum(no.sum() for no, _ in refused)),
     next_before=by_round[:2, 0].mean(),
     next_worst=where_next["the worst"].mean(),
     next_far=where_next["the farthest"].mean(),
@@ -944,6 +963,6 @@ if (DATASET, SPLIT, SEED) == ("toys", "test", 0) and BUDGET >= 1 and MAX_CLIPS >
     hold("on average a second and a third frame help", by_round[:, -1].mean() - by_round[:, 0].mean(), low=0.03)
     hold("another frame is better than the same", where_next["the worst"].mean() > where_next["the same again"].mean())
     hold("R counts", cost["R"], low=0.05)
-    hold("the law costs little J", abs(switched["without ink as law"][0] - whole), high=0.03)
-    hold("the touch rule costs and brings little J", abs(switched["without the touch rule"][0] - whole), high=0.02)
-    hold("without the law some ink is lost", switched["without ink as law"][1], low=0.001)
+    hold("the law costs little J", abs(switched["without law"][0] - whole), high=0.03)
+    hold("the touch rule costs and brings little J", abs(switched["without touch"][0] - whole), high=0.02)
+    hold("without the law some ink is lost", switched["without law"][1], low=0.001)

@@ -157,7 +157,7 @@ def test_a_box_is_drawn_as_a_dashed_rectangle(k):
     bare, drawn = (pad(scribbles=boxes).render()[:-40] for boxes in ((), [box]))
     color = np.array(show.rgb(show.PALETTE[k - 1]))
     ink = (np.abs(drawn.astype(int) - color).max(-1) <= 2) & (bare != drawn).any(-1)
-    left, top, right, bottom = (np.array([0.6, 0.1, 0.9, 0.9]) * (420, 252, 420, 252)).round().astype(int)
+    left, top, right, bottom = (np.array([0.6, 0.1, 0.9, 0.9]) * (480, 288, 480, 288)).round().astype(int)
     for side in (ink[top - 2 : top + 2, left:right].any(0), ink[top:bottom, right - 2 : right + 2].any(1)):
         assert 0.4 < side.mean() < 0.8 and (np.diff(side.astype(int)) == 1).sum() >= 3  # dashes, one after the other
     assert not ink[top + 5 : bottom - 5, left + 5 : right - 5].any()
@@ -442,11 +442,11 @@ def test_render_shows_masks_and_ink_of_the_frame():
     orange = np.array(show.rgb(show.PALETTE[0]))
     count = lambda image: (np.abs(image.astype(int) - orange).max(-1) <= 2).sum()  # noqa: E731
     assert count(bare) == 0 and count(widget.render({"frame": 1})) > 1000
-    without = show.overlay(clip()[0][2], widget.masks[2], 1.0, scale=420 / 160)
+    without = show.overlay(clip()[0][2], widget.masks[2], 1.0, scale=480 / 160)
     ink = (widget.render({"frame": 2})[:-40] != without).any(-1)
     y, x = np.nonzero(ink)
     assert 100 < ink.sum() < 1000 and widget.frame == 0
-    assert abs(y.mean() / 252 - 0.5) < 0.02 and 0.15 < x.min() / 420 < x.max() / 420 < 0.32  # the stroke, its number
+    assert abs(y.mean() / 288 - 0.5) < 0.02 and 0.15 < x.min() / 480 < x.max() / 480 < 0.32  # the stroke, its number
 
 
 def test_render_tells_objects_and_background_apart():
@@ -463,7 +463,7 @@ def test_a_dot_is_a_stroke():
 def test_stand_in_and_exported_page(tmp_path):
     widget = pad(Discs(), scribbles=[stroke()])
     data, metadata = widget._repr_mimebundle_()
-    assert data["text/plain"] == widget.alt == metadata["image/png"]["alt"] and len(data["image/png"]) < 120_000
+    assert data["text/plain"] == widget.alt == metadata["image/jpeg"]["alt"] and len(data["image/jpeg"]) < 300_000
     assert widget.live and not widget.export_state()["live"]
     page = to_html(widget, tmp_path / "pad.html").read_text()
     assert page.count("<script") == 1 and "https://" not in page

@@ -463,7 +463,7 @@ class ScribblePad(base.Widget):
         tool = self._tool_name(state["tool"])
         what = "a box around" if tool == "box" and k else "painting"
         k = 0 if tool == "eraser" else k
-        scale = 420 / self.width
+        scale = 480 / self.width
         mask = None if self.masks is None else self.masks[t]
         image = show.overlay(self._frames[t], mask, state["alpha"], scale=scale)
         for number, step in enumerate(self._steps):
@@ -494,6 +494,10 @@ class ScribblePad(base.Widget):
         if self.carried < self.total:
             parts.append(f"carried through the clip: {self.carried / self.total:.0%}")
         return "; ".join(parts)
+
+    def stand_in(self) -> show.Photo:
+        """A photograph with thin strokes: a JPEG keeps both, where a small PNG would have few colours."""
+        return show.Photo(self.render(), self.alt)
 
     def export_state(self) -> dict:
         """The traits, for a page in which strokes can be painted and saved, but nobody answers."""
