@@ -137,9 +137,10 @@ guess_part = predict(
 # | **Deeper** | {{to deeper}} |
 #
 # ## Your turn first
-# This is the clip of the film. Paint on the toy that the robot followed: press, draw a line through it, let go. Then go
-# to another frame (`,` and `.`), look, and correct what is wrong there; background is object 0. From the keyboard:
-# arrows move a cursor, space begins and ends a stroke, `u` takes it back. Where no kernel runs you see a picture.
+# This is the clip of the film. Paint on the toy that the robot followed: press, draw a line through it, let go. The
+# frame that you painted on answers at once; the others follow while you look. Go to another frame (`,` and `.`) and
+# correct what is wrong there; the eraser (`e`) says that something is background. From the keyboard: arrows move a
+# cursor, space begins and ends a stroke, `u` takes it back. Where no kernel runs you see a picture.
 
 # %% tags=["plot"]
 segmenter = InteractiveSegmenter(hook.features, seed=SEED)
@@ -621,15 +622,16 @@ show.Photo(
 #
 # - **Reach.** Without it J is {{J_no_reach:.2f}}. In {{worse_wide}} of {{later}} rounds after the first, the painted
 #   frame is then worse after the round than before it; with it that happens {{worse}} times.
-# - **Touch rule.** Without it J is {{J_no_touch:.2f}}. It refuses {{refused:.0f}} pixels of R's proposals in a frame,
-#   and {{refused_right:.0%}} of them would have been right. What it gives is another thing: where you did not paint,
-#   nothing moves.
-# - **Ink is law.** Without it J is {{J_no_law:.2f}}. But {{broken:.1%}} of the painted pixels end with another label
-#   than the one that somebody gave them. A tool that takes back what you have just painted is no tool, whatever its J.
+# - **Touch rule.** Without it J is {{J_no_touch:.2f}}. It refuses {{refused:.0f ± 20}} pixels of R's proposals in a
+#   frame, and {{refused_right:.0% ± 10}} of them would have been right. What it gives is another thing: where you did
+#   not paint, nothing moves.
+# - **Ink is law.** Without it J is {{J_no_law:.2f}}. But {{broken:.1% ± 1}} of the painted pixels end with another
+#   label than the one that somebody gave them. A tool that takes back what you have just painted is no tool, whatever
+#   its J.
 # - **Propagation.** Without it the other frames stay empty: J&F of the whole clip after three rounds is
 #   {{JF_alone:.2f}} instead of {{mean_3:.2f}}.
 #
-# The last rules before propagation are there for the person, not for the score; no robot would miss them.
+# The touch rule and the law of ink are there for the person, not for the score; a robot would not miss them.
 #
 # ## Which frame next?
 
@@ -676,8 +678,8 @@ guess_where.reveal({"the worst": "worst", "the farthest": "far", "the same again
 # {{next_again:.2f}}; after round 1 it was {{next_before:.2f}}. These are the first two clips, so differences of a few
 # hundredths say nothing. But another frame shows the object from another side, and the same one has said what it knows.
 # The robot's rule needs the truth of all frames, and *you* have none. A person needs a hint that comes without it.
-# `segmenter.suggest()` gives one, with a reason: the frame farthest from all painted ones. It knows nothing about the
-# masks, and is a place to look, not a verdict.
+# `segmenter.suggest()` gives one, with a reason (in the pad: *which frame next?*): the frame farthest from all painted
+# ones. It knows nothing about the masks, and is a place to look, not a verdict.
 #
 # ## How a session is scored
 # After each round J&F of all frames is taken. Our headline is the **mean over the rounds**: the area under J&F against
@@ -868,7 +870,7 @@ check(exercises.people, my_people)
 # - A round: the closed form scores, R draws, only regions that new ink touches change, ink is law, and propagation
 #   carries all painted frames outward. Without R J of a painted frame falls from {{J_all:.2f}} to {{J_no_R:.2f}}.
 # - The touch rule and the law of ink did not change J in our clips. They are promises to the user: nothing moves where
-#   you did not paint, and {{broken:.1%}} of the painted pixels would end with another label without the law.
+#   you did not paint, and {{broken:.1% ± 1}} of the painted pixels would end with another label without the law.
 # - A second frame helps ({{mean_1:.2f}} to {{mean_2:.2f}}); a person needs a hint for it that knows no truth.
 # - AUC over 240 s is the last score of a fast tool. The mean over rounds says how soon it was good.
 #
