@@ -674,12 +674,12 @@ best_way = max(where_next, key=lambda name: where_next[name].mean())
 guess_where.reveal({"the worst": "worst", "the farthest": "far", "the same again": "again"}[best_way])
 
 # %% [markdown]
-# The worst frame gives {{next_worst:.2f}}, the farthest one {{next_far:.2f}}, and the same frame again
-# {{next_again:.2f}}; after round 1 it was {{next_before:.2f}}. These are the first two clips, so differences of a few
-# hundredths say nothing. But another frame shows the object from another side, and the same one has said what it knows.
-# The robot's rule needs the truth of all frames, and *you* have none. A person needs a hint that comes without it.
-# `segmenter.suggest()` gives one, with a reason (in the pad: *which frame next?*): the frame farthest from all painted
-# ones. It knows nothing about the masks, and is a place to look, not a verdict.
+# The worst frame gives {{next_worst:.2f}}, the same frame again {{next_again:.2f}}, and the farthest one
+# {{next_far:.2f}}; after round 1 it was {{next_before:.2f}}. These are two clips, so small differences say nothing. But
+# look clip by clip: the farthest frame is the best choice in one and the worst in the other. The robot's rule needs the
+# truth of all frames, and *you* have none. `segmenter.suggest()` gives a hint that comes without it, with a reason: the
+# frame farthest from all painted ones. It knows nothing about the masks, so take it as a place to look, not as a
+# verdict.
 #
 # ## How a session is scored
 # After each round J&F of all frames is taken. Our headline is the **mean over the rounds**: the area under J&F against
@@ -869,8 +869,9 @@ check(exercises.people, my_people)
 # - A robot's stroke is a smoothed longest path through the middle of an error. It knows the truth, and paints little.
 # - A round: the closed form scores, R draws, only regions that new ink touches change, ink is law, and propagation
 #   carries all painted frames outward. Without R J of a painted frame falls from {{J_all:.2f}} to {{J_no_R:.2f}}.
-# - The touch rule and the law of ink did not change J in our clips. They are promises to the user: nothing moves where
-#   you did not paint, and {{broken:.1% ± 1}} of the painted pixels would end with another label without the law.
+# - A stroke may decide near itself, and not everywhere: without reach J is {{J_no_reach:.2f}}. The touch rule and the
+#   law of ink hardly change J. They are promises to the user: nothing moves where you did not paint, and without the
+#   law {{broken:.1% ± 1}} of the painted pixels would end with another label.
 # - A second frame helps ({{mean_1:.2f}} to {{mean_2:.2f}}); a person needs a hint for it that knows no truth.
 # - AUC over 240 s is the last score of a fast tool. The mean over rounds says how soon it was good.
 #
