@@ -35,11 +35,11 @@ from vosnb.trackers.session import InteractiveSession, Round, curve
 ROUNDS, FRAMES = 8, 20
 LISTS = {  # {world: {list: (split, difficulties, clips, objects)}}
     "toys": {
-        "easy": ("test-large", ["easy"], 8, "first"),
-        "twins": ("test-large", ["twins"], 8, "first"),
-        "several objects": ("test-large", None, 4, "all"),
+        "easy": ("test-large", ["easy"], 6, "first"),
+        "twins": ("test-large", ["twins"], 6, "first"),
+        "several objects": ("test-large", None, 3, "all"),
     },
-    "creatures": {"all": ("test-large", None, 8, "first")},
+    "creatures": {"all": ("test-large", None, 6, "first")},
 }
 
 

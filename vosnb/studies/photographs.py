@@ -7,7 +7,8 @@ beside them. Parts (`--part`, by default all):
 "features": which maps of the backbone, whitened how, at which size, for D alone, learned on frame 0;
 "settings": of the optimiser, the samples and the memory of `frtm`, one turned at a time;
 "tuning": the base net tuned to frame 0, at several rates, on every third clip: it takes its time;
-"cost": seconds of frame 0 and frames/s of S1's trackers and of the matcher, with as many threads as torch takes.
+"cost": seconds of frame 0 and frames/s of S1's trackers and of all on the scoreboard, with as many threads as torch
+    takes; nothing else should run then.
 
 A run that was stopped goes on where it was (build/studies/). Writes data/results/target_photos.json, where rows of
 other parts stay: a row for each setting and list of clips, with J, frames/s, the gain over the default, its 95 % paired
@@ -86,7 +87,11 @@ SETTINGS = {  # of `frtm`
     "320 pixels": {"short_side": 320},
 }
 RATES = {f"100 steps at {rate:g}": {"learning_rate": rate} for rate in (1e-4, 3e-4, 1e-3, 3e-3)}
-COSTS = ("target-model", "frtm-static", "frtm", "frtm-fast", "base-net", "matching")
+ON_PHOTOS = ("matching", "matching+context", "target-model", "frtm-static", "frtm", "frtm-fast", "base-net")
+COSTS = (  # as in worlds.json: all on the scoreboard, and S1's others
+    *("still", "histogram", "nearest", "target-model:backbone=photos:update_every=2"),
+    *(f"{name}:backbone=photos" for name in ON_PHOTOS),
+)
 SIZE, TIMED = (240, 432), 20  # pixels; frames
 
 
@@ -140,7 +145,7 @@ def costs() -> list[dict]:
     """Of a toy at 240 x 432: seconds of frame 0, and frames/s of the others."""
     clip, rows = toys.generate(0, "easy", size=SIZE, frames=TIMED + 1).only(1), []
     for name in COSTS:
-        tracker = s1(name)
+        tracker = make_tracker(name)
         tracker.start(clip.frames[0], clip.first_mask)  # what is loaded or built at a first call is not counted
         tracker.step(clip.frames[1])
         began = time.perf_counter()

@@ -24,13 +24,13 @@ from vosnb.studies.common import gain_of, rounded, write
 GENERATED = {  # world: {list: (split, difficulties, clips, objects)}
     "creatures": {
         "all": ("test-large", None, 16, "first"),
-        "several objects": ("test-large", None, 8, "all"),
+        "several objects": ("test-large", None, 5, "all"),
     },
     "toys": {
         "twins": ("test-large", ["twins"], 20, "first"),
         "easy": ("test-large", ["easy"], 12, "first"),
         "moved": ("moved", None, 8, "first"),
-        "several objects": ("test-large", None, 8, "all"),
+        "several objects": ("test-large", None, 5, "all"),
     },
 }
 SEVERAL = ["S1"]  # parts whose trackers run on lists of several objects too, as in S1's tables 2 and 3

@@ -1,6 +1,12 @@
 """Answers to the exercises of lesson 07 that must pass, and wrong ones that must not."""
 
+import numpy as np
 import torch
+import torch.nn.functional as F
+
+from vosnb.methods.ridge import Ridge
+from vosnb.methods.scribbles import draw, select
+from vosnb.trackers.interactive import at_pixels
 
 
 def eye(n):
@@ -70,140 +76,150 @@ def form_minus(X, Y, lam):
     return inverse(X @ X.T - lam * eye(len(X))) @ X @ Y.T
 
 
-# ---------------------------------------------------------------------------------------------- along_lambda
+# ---------------------------------------------------------------------------------------------- an undo
 
 
-def path_one_by_one(XX, XY, lams):
-    return torch.stack([torch.linalg.solve(XX + lam * eye(len(XX)), XY) for lam in lams])
+def rounds(add=lambda it, X, Y: None, undo=None):
+    """Sums whose `undo(it)` is given, and whose `add` remembers what it likes beside the samples."""
+
+    class Answer:
+        def __init__(self, samples, features, classes):
+            self.samples, self.kept, self.strokes = samples, [], []
+            self.XX = torch.zeros(features, features).double()
+            self.XY = torch.zeros(features, classes).double()
+
+        def add(self, stroke):
+            X, Y = self.samples(stroke)
+            self.kept.append((X, Y, self.XX.clone(), self.XY.clone()))
+            self.strokes.append(stroke)
+            self.XX += X @ X.T
+            self.XY += X @ Y.T
+
+        def undo(self):
+            undo(self)
+
+    return Answer
 
 
-def path_at_once(XX, XY, lams):
-    S, V = torch.linalg.eigh(XX)
-    return torch.einsum("de,le,ec->ldc", V, 1 / (S + torch.tensor(lams)[:, None]), V.T @ XY)
+def undo_by_copies(it):
+    *_, it.XX, it.XY = it.kept.pop()
 
 
-def path_of(shrunk, turn=lambda V: V.T, back=lambda V: V):
-    def path(XX, XY, lams):
-        S, V = torch.linalg.eigh(XX)
-        return torch.stack([back(V) @ (shrunk(S, lam)[:, None] * (turn(V) @ XY)) for lam in lams])
+def undo_with(pick=lambda kept: kept.pop(), sign=-1, both=True):
+    def undo(it):
+        X, Y, *_ = pick(it.kept)
+        it.XX += sign * X @ X.T
+        it.XY += sign * X @ Y.T if both else 0
 
-    return path
-
-
-def path_of_first(XX, XY, lams):
-    return path_one_by_one(XX, XY, lams[:1]).expand(len(lams), *XY.shape)
+    return undo
 
 
-def path_last_dimension(XX, XY, lams):
-    return path_one_by_one(XX, XY, lams).movedim(0, -1)
+def undo_redrawn(it):
+    X, Y = it.samples(it.strokes.pop())
+    it.XX -= X @ X.T
+    it.XY -= X @ Y.T
 
 
-def path_of_sum(XX, XY, lams):
-    return path_one_by_one(XX, XY, [1.1 * lam for lam in lams])
+def undo_all(it):
+    it.XX.zero_()
+    it.XY.zero_()
 
 
-# ---------------------------------------------------------------------------------------------- weighed
+def undo_nothing(it):
+    it.kept.pop()
 
 
-def weights(Y, of=1):
-    counts = Y.sum(1)
-    return (counts[of] / counts) @ Y
+class NeverAdds:
+    def __init__(self, samples, features, classes):
+        self.XX, self.XY = torch.zeros(features, features).double(), torch.zeros(features, classes).double()
+
+    def add(self, stroke):
+        pass
+
+    undo = add
 
 
-def sums(X, Y, lam, left, right):
-    return inverse((X * left) @ X.T + lam * eye(len(X))) @ ((X * right) @ Y.T)
+# ---------------------------------------------------------------------------------------------- a painter
 
 
-def weighed_by_roots(X, Y, lam):
-    g = weights(Y).sqrt()
-    return form_by_cholesky(X * g, Y * g, lam)
+def painter(**wrong):
+    """A painter that learns everything anew from what it keeps, with something wrong."""
+
+    class Answer:
+        def __init__(self, X, size, lam=1.0, ratio=10, seed=0):
+            self.X, self.size, self.lam = X, size, wrong.get("lam", lam)
+            self.ratio, self.seed = wrong.get("ratio", ratio), seed
+            self.kept, self.masks = [], np.zeros((len(X), *size), np.uint8)
+
+        def add(self, scribbles):
+            rng, step = np.random.default_rng(self.seed + 7 * len(self.kept)), []
+            frames = sorted({s.frame for s in scribbles})
+            for t in frames[:1] if wrong.get("first frame") else frames:
+                some = scribbles if wrong.get("first frame") else [s for s in scribbles if s.frame == t]
+                ink = draw(some, self.size)
+                known = select(ink, self.masks[t] if self.kept else None, int(self.ratio * (ink > 0).sum()), rng)
+                y, x = np.nonzero(known >= 0)
+                labels = torch.from_numpy((known[y, x] > 0).astype(np.int64))
+                step.append((t, ink, at_pixels(self.X[t], y, x, self.size), F.one_hot(labels, 2).T))
+            if wrong.get("each a round"):
+                self.kept += [[one] for one in step]
+            else:
+                self.kept.append(step)
+            return self.answer()
+
+        def undo(self):
+            if wrong.get("no undo"):
+                return self.masks
+            if self.kept:
+                self.kept.pop(0 if wrong.get("oldest") else -1)
+            return self.answer()
+
+        def answer(self):
+            sums = Ridge(self.X.shape[1], 2)
+            for step in self.kept[-1:] if wrong.get("forgets") else self.kept:
+                for _, _, X, Y in step:
+                    sums.add(X, Y)
+            if not sums.samples:
+                if not wrong.get("keeps"):
+                    self.masks = np.zeros((len(self.X), *self.size), np.uint8)
+                return self.masks
+            W = sums.solve(self.lam).float()
+            cells = (self.X * (W[:, 1] - W[:, 0])[:, None, None]).sum(1, keepdim=True)
+            up = F.interpolate(cells, self.size, mode="bilinear", align_corners=False)[:, 0]
+            self.masks = (up > 0).numpy().astype(np.uint8)
+            if wrong.get("cells"):
+                return (cells[:, 0] > 0).numpy().astype(np.uint8)
+            if wrong.get("scores"):
+                return up.numpy()
+            for t, ink, *_ in [one for step in self.kept for one in step]:
+                if wrong.get("ink") != "none":
+                    self.masks[t][ink == 0] = 0
+                if wrong.get("ink") is None:
+                    self.masks[t][ink > 0] = 1
+            if wrong.get("one frame"):
+                drawn = {t for step in self.kept for t, *_ in step}
+                self.masks[[t for t in range(len(self.X)) if t not in drawn]] = 0
+            if wrong.get("upside down"):
+                return 1 - self.masks
+            return self.masks
+
+    return Answer
 
 
-def weighed_not(X, Y, lam):
-    return form_by_cholesky(X, Y, lam)
+# ---------------------------------------------------------------------------------------------- a lambda
 
-
-def weighed_twice(X, Y, lam):
-    g = weights(Y)
-    return form_by_cholesky(X * g, Y * g, lam)
-
-
-def weighed_left(X, Y, lam):
-    return sums(X, Y, lam, weights(Y), torch.ones(Y.shape[1]).double())
-
-
-def weighed_right(X, Y, lam):
-    return sums(X, Y, lam, torch.ones(Y.shape[1]).double(), weights(Y))
-
-
-def weighed_upside_down(X, Y, lam):
-    return sums(X, Y, lam, 1 / weights(Y), 1 / weights(Y))
-
-
-def weighed_up(X, Y, lam):
-    return sums(X, Y, lam, weights(Y, 0), weights(Y, 0))
-
-
-def weighed_to_one(X, Y, lam):
-    g = weights(Y) / Y[1].sum()
-    return sums(X, Y, lam, g, g)
-
-
-def weighed_thrown_away(X, Y, lam):
-    n = int(Y[1].sum())
-    some = torch.cat([(Y[0] > 0).nonzero()[:n, 0], (Y[1] > 0).nonzero()[:, 0]])
-    return form_by_cholesky(X[:, some], Y[:, some], lam)
-
-
-def weighed_half(X, Y, lam):
-    g = (1 + weights(Y)) / 2
-    return sums(X, Y, lam, g, g)
-
-
-# ---------------------------------------------------------------------------------------------- dual
-
-
-def dual_by_cholesky(X, Y, lam):
-    return X @ torch.cholesky_solve(Y.T, torch.linalg.cholesky(X.T @ X + lam * eye(X.shape[1])))
-
-
-def dual_alpha(X, Y, lam):
-    return inverse(X.T @ X + lam * eye(X.shape[1])) @ Y.T
-
-
-def dual_transposed(X, Y, lam):
-    return dual_by_cholesky(X, Y, lam).T
-
-
-def dual_without_lambda(X, Y, lam):
-    return X @ inverse(X.T @ X) @ Y.T
-
-
-def dual_everywhere(X, Y, lam):
-    return X @ inverse(X.T @ X + lam) @ Y.T
-
-
-def dual_plain_votes(X, Y, lam):
-    return X @ Y.T
-
-
-def dual_divided(X, Y, lam):
-    return dual_by_cholesky(X, Y, lam) / lam
-
-
-def dual_primal(X, Y, lam):
-    return torch.linalg.solve(X @ X.T + lam * eye(len(X)), X @ Y.T)
-
-
-def dual_other_lambda(X, Y, lam):
-    return dual_by_cholesky(X, Y, lam**2)
-
+OWN_LAMBDA = (
+    "Leave one complete scribble out, never individual points, because adjacent locations share interpolated features "
+    "and would leak. Fit remaining samples for many regularisation strengths, score balanced accuracy "
+    "on the omitted scribble, average over scribbles. Caveat: users annotate failures, hence biased. Compare against a "
+    "constant picked on annotated videos."
+)
 
 RIGHT = {
     "closed_form": [form_by_cholesky, form_as_longer_least_squares],
-    "along_lambda": [path_one_by_one, path_at_once],
-    "weighed": [weighed_by_roots],
-    "dual": [dual_by_cholesky],
+    "mend_undo": [rounds(undo=undo_by_copies), rounds(undo=undo_with())],
+    "Painter": [painter()],
+    "choose_lambda": [OWN_LAMBDA],
 }
 MUTANTS = {
     "closed_form": {
@@ -219,39 +235,33 @@ MUTANTS = {
         "free constant": (form_free_constant, "constant's row"),
         "minus": (form_minus, "is not zero there"),
     },
-    "along_lambda": {
-        "squared": (path_of(lambda S, lam: 1 / (S**2 + lam)), "squares of the singular values"),
-        "inverse first": (path_of(lambda S, lam: 1 / S + lam), "before the inverse"),
-        "shares": (path_of(lambda S, lam: S / (S + lam)), "shrinks"),
-        "multiplied": (path_of(lambda S, lam: S + lam), "its inverse divides"),
-        "turns swapped": (
-            path_of(lambda S, lam: 1 / (S + lam), lambda V: V, lambda V: V.T),
-            "the wrong way round",
-        ),
-        "not turned back": (path_of(lambda S, lam: 1 / (S + lam), back=lambda V: eye(len(V))), "turn back"),
-        "first lambda": (path_of_first, "the same W"),
-        "last dimension": (path_last_dimension, "new first dimension"),
-        "other lambdas": (path_of_sum, "not the solutions"),
+    "mend_undo": {
+        "not mended": (rounds(undo=undo_redrawn), "something else was taken away"),
+        "oldest": (rounds(undo=undo_with(lambda kept: kept.pop(0))), "oldest"),
+        "nothing": (rounds(undo=undo_nothing), "leaves X X' as it was"),
+        "all": (rounds(undo=undo_all), "takes everything back"),
+        "added again": (rounds(undo=undo_with(sign=1)), "something else was taken away"),
+        "one sum": (rounds(undo=undo_with(both=False)), "X Y' does not come back"),
+        "never adds": (NeverAdds, "leaves the sums as they were"),
     },
-    "weighed": {
-        "not": (weighed_not, "no sample weighs more"),
-        "squared": (weighed_twice, "squared"),
-        "left only": (weighed_left, "only one of the two sums"),
-        "right only": (weighed_right, "only one of the two sums"),
-        "upside down": (weighed_upside_down, "upside down"),
-        "the object raised": (weighed_up, "raised"),
-        "to one": (weighed_to_one, "sums to 1"),
-        "thrown away": (weighed_thrown_away, "threw away"),
-        "half": (weighed_half, "not the minimum"),
+    "Painter": {
+        "on cells": (painter(cells=True), "bring them up"),
+        "scores": (painter(scores=True), "uint8"),
+        "upside down": (painter(**{"upside down": True}), "below 0.6"),
+        "one frame": (painter(**{"one frame": True}), "other frames"),
+        "forgets": (painter(forgets=True), "forgotten"),
+        "no ink": (painter(ink="none"), "painted background"),
+        "no undo": (painter(**{"no undo": True}), "undo changes nothing"),
+        "oldest": (painter(oldest=True), "from before it"),
+        "keeps": (painter(keeps=True), "should be empty"),
+        "lam ignored": (painter(lam=1.0), "lam is given"),
+        "ratio ignored": (painter(ratio=10), "ratio is given"),
+        "first frame": (painter(**{"first frame": True}), "each with the frame"),
+        "each a round": (painter(**{"each a round": True}), "one undo takes back all"),
     },
-    "dual": {
-        "alpha": (dual_alpha, "that is alpha"),
-        "transposed": (dual_transposed, "a column for each class"),
-        "no lambda": (dual_without_lambda, "lambda is missing"),
-        "lambda everywhere": (dual_everywhere, "every entry"),
-        "plain votes": (dual_plain_votes, "vote alike"),
-        "divided": (dual_divided, "nowhere else"),
-        "primal": (dual_primal, "Solve the N x N one"),
-        "another lambda": (dual_other_lambda, "not the W"),
+    "choose_lambda": {
+        "too short": ("Hold out a stroke.", "different words"),
+        "the same words": ("eigenvalues " * 40, "same few words"),
+        "not a text": (0.1, "should be a text"),
     },
 }
