@@ -88,48 +88,6 @@ def settle_ink_first(before, drawn, fresh, ink):
     return np.where(touched != before, touched, mask)
 
 
-# ---------------------------------------------------------------------------------------------- next_frame
-
-
-def by_sorting(scores, annotated):
-    order = np.argsort(scores.mean(axis=0), kind="stable")
-    fresh = [t for t in order if not annotated[t]]
-    return (fresh or list(order))[0]
-
-
-def best(scores, annotated):
-    return np.where(annotated, -1, scores.mean(0)).argmax()
-
-
-def worst_of_all(scores, annotated):
-    return scores.mean(0).argmin()
-
-
-def number_among_the_rest(scores, annotated):
-    rest = scores.mean(0)[~annotated]
-    return (rest if len(rest) else scores.mean(0)).argmin()
-
-
-def by(how):
-    def answer(scores, annotated):
-        return np.where(annotated & ~annotated.all(), np.inf, how(scores)).argmin()
-
-    return answer
-
-
-def never_ends(scores, annotated):
-    fresh = np.flatnonzero(~annotated)
-    return fresh[scores.mean(0)[fresh].argmin()]
-
-
-def never_again(scores, annotated):
-    return np.where(annotated, np.inf, scores.mean(0)).argmin()
-
-
-def all_frames(scores, annotated):
-    return np.argsort(scores.mean(0))
-
-
 # ---------------------------------------------------------------------------------------------- area
 
 
@@ -176,7 +134,6 @@ OWN_PEOPLE = (
 RIGHT = {
     "curve_point": [point_by_recursion, weighted_point],
     "settle": [settle_region_by_region],
-    "next_frame": [by_sorting],
     "area": [piece_by_piece],
     "people": [OWN_PEOPLE],
 }
@@ -216,17 +173,6 @@ MUTANTS = {
             "has lost its label",
         ),
         "a flat list": (lambda *given: settle_region_by_region(*given).ravel(), "as large as the frame"),
-    },
-    "next_frame": {
-        "best": (best, "lowest"),
-        "worst of all": (worst_of_all, "was annotated already"),
-        "number among the rest": (number_among_the_rest, "one too small"),
-        "worst object": (by(lambda scores: scores.min(0)), "*mean* over the objects"),
-        "first object": (by(lambda scores: scores[0]), "any single object"),
-        "better object": (by(lambda scores: scores.max(0)), "better of the two"),
-        "ends with an error": (never_ends, "goes on"),
-        "always frame 0 in the end": (never_again, "goes on"),
-        "all frames": (all_frames, "a whole number"),
     },
     "area": {
         "mean over rounds": (lambda seconds, scores, end: scores.mean(), "mean over rounds"),

@@ -1,4 +1,4 @@
-"""Exercises of lesson 09: a smooth stroke, what a round may change, which frame next, AUC, robots and people."""
+"""Exercises of lesson 09: a smooth stroke, what a round may change, a fault in AUC, robots and people."""
 
 import cv2
 import numpy as np
@@ -213,77 +213,6 @@ settle = Exercise(
     ),
     reference=settle_reference,
     check=_check_settle,
-)
-
-# ---------------------------------------------------------------------------------------------- next_frame
-
-
-def next_frame_reference(scores, annotated):
-    mean = np.asarray(scores, float).mean(0)
-    fresh = ~np.asarray(annotated, bool)
-    if fresh.any():
-        mean = np.where(fresh, mean, np.inf)
-    return int(mean.argmin())
-
-
-def _check_next_frame(answer):
-    scores = np.array([[0.1, 0.05, 0.5, 0.2, 0.8, 0.5], [0.1, 1.0, 0.6, 0.6, 0.7, 0.45]])
-    annotated = np.array([True, False, False, False, False, False])
-    got = answer(scores.copy(), annotated.copy())
-
-    expect(
-        np.shape(got) == () and not isinstance(got, bool),
-        "one frame is asked for: a whole number.",
-    )
-    expect(got != 0, "frame 0 was annotated already. Its turn comes again when every frame has had one.")
-    expect(
-        got != 4,
-        "that is the best of the frames without scribbles. A correction helps where the score is *lowest*.",
-    )
-    expect(
-        got != 2,
-        "you counted among the frames that are left, so your number is one too small: it must be a frame of the clip.",
-    )
-    expect(
-        got != 1,
-        "frame 1 has the lowest score of any single object. It is the *mean* over the objects that decides.",
-    )
-    expect(
-        got != 5,
-        "frame 5 is the worst by one object, or by the better of the two. It is the *mean* over the objects.",
-    )
-    expect(got == 3, "not the frame with the lowest mean over objects among those without scribbles, which is 3.")
-    expect(
-        int(answer(scores.copy(), np.zeros(6, bool))) == 0,
-        "before anything is annotated, frame 0 may be chosen, too, and here it is the worst.",
-    )
-    try:
-        last = answer(scores[:, ::-1].copy(), np.ones(6, bool))
-    except (ValueError, IndexError):
-        last = None
-    expect(
-        last is not None and np.isfinite(last) and int(last) == 5,
-        "when every frame has scribbles the session goes on: then the worst of all frames is next, here 5.",
-    )
-
-
-next_frame = Exercise(
-    name="next_frame",
-    title="Which frame next?",
-    kind="warm-up",
-    task="The robot's rule: of the frames without scribbles the one with the lowest score, which is the mean over the "
-    "objects. When every frame has had its turn, the worst of all.",
-    difficulty=1,
-    importance=4,
-    minutes=6,
-    hints=(
-        "First one number a frame: the mean over objects, which are the rows.",
-        "Give annotated frames a score that can never be the lowest, rather than dropping them: then numbers of frames "
-        "stay what they are. And if all are annotated?",
-        "`np.where` can put infinity where a frame is annotated. Then nothing would be left where all are: ask first.",
-    ),
-    reference=next_frame_reference,
-    check=_check_next_frame,
 )
 
 # ---------------------------------------------------------------------------------------------- area
