@@ -191,8 +191,9 @@ show.scoreboard("target model")
 # %% [markdown]
 # This lesson adds no row. It opens the box in which the last row is learned. `target model` has {{board_twins:.2f}} on
 # toy twins and {{board_real:.2f}} on real video, beside {{match_twins:.2f}} and {{match_real:.2f}} of `matching`, and
-# makes {{board_fps:.1f}} frames a second where that makes {{match_fps:.1f}}. Its masks are not the better ones, but it
-# is the only tracker so far that learns for each object, by making a loss small, what tells it from everything else.
+# makes {{board_fps:.1f}} frames a second where that makes {{match_fps:.1f}}. On real video its masks are not the better
+# ones, but it is the only tracker so far that learns for each object, by making a loss small, what tells it from
+# everything else.
 # All that the model knows it learns on frame 0 and in a few updates, so it can only be as good as it learns in the time
 # that a viewer would wait.
 #
