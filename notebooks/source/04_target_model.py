@@ -800,9 +800,9 @@ show.forest(
 # {{matched_real:.2f}}, nearest neighbours, which learn nothing, {{near_real:.2f}}. On easy toys it is
 # {{alone_easy:.2f}}, {{matched_easy:.2f}} and {{near_easy:.2f}}; on twins {{alone_twins:.2f}}, {{matched_twins:.2f}}
 # and {{near_twins:.2f}}; with a pasted look-alike {{alone_pasted:.2f}}, {{matched_pasted:.2f}} and {{near_pasted:.2f}}.
-# So in every list D's mean is above that of nearest neighbours, most clearly among twins, where it is above the matcher's
-# too. In the other lists it is below the matcher's, which has a decoder that was trained, and far below on creatures. Why
-# not above?
+# So in every list D's mean is above that of nearest neighbours, most clearly among twins, where it is above the
+# matcher's too. In the other lists it is below the matcher's, which has a decoder that was trained, and far below on
+# creatures. Why not above?
 #
 # ## Coarse, or wrong?
 
