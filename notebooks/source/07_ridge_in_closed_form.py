@@ -13,8 +13,8 @@
 #
 # On the pad below a robot has painted a short stroke and a dot, and a program has answered with a mask. **Now you
 # paint.** Take 1 for the object and 0 for the background, and draw with the mouse or a pen. (From the keyboard: arrows
-# move a cursor, space begins and ends a stroke, `u` undoes, `,` and `.` change the frame.) What did the program
-# understand from so little? What did it take that nobody meant? And how long did you wait for each answer?
+# move a cursor, space begins and ends a stroke, `u` undoes, `,` and `.` change the frame.) What did it understand from
+# so little? What did it take that nobody meant? And how long did each answer take?
 #
 # <small>To read: {{read}}. To solve the four exercises: about 75 minutes. To run: {{run}}. The numbers in the text are
 # those of the run that is shipped; with other parameters yours will differ.</small>
@@ -90,8 +90,8 @@ ScribblePad(
 # outline; and while you rest, D of lesson 04 carries the mask on to the other frames.
 #
 # To paint a mask takes far longer than to draw a stroke, and whoever sees the answer can draw another. The scoreboard
-# of lessons 01 to 06 gets no row here, as its trackers are given a mask, and then nobody looks on. This lesson opens a
-# second account: **J after each round of strokes**.
+# gets no row here, as its trackers are given a mask, and then nobody looks on. This lesson opens a second account: **J
+# after each round of strokes**.
 #
 # | | |
 # |---|---|
@@ -194,10 +194,9 @@ def select(
 
 # %% [markdown]
 # How many? *"We ensure that the amount of the selected foreground pixels and background pixels are equal."* We begin
-# with ten for each pixel of ink; why, you will find out below. And what describes a pixel? The backbone's maps at
-# stride 2, 4 and 8, brought to stride 4, each of their {{maps}} channels standardised over the clip (mean 0, spread 1),
-# and last the number 1, always. What that is for, comes soon. Between cells, features are interpolated: `at_pixels`
-# does it.
+# with ten for each pixel of ink; why, comes below. And what describes a pixel? The backbone's maps at stride 2, 4 and
+# 8, brought to stride 4, each of their {{maps}} channels standardised over the clip (mean 0, spread 1), and last the
+# number 1, always. Between cells, `at_pixels` interpolates.
 
 
 # %%
@@ -237,7 +236,7 @@ show.Photo(
 
 # %% [markdown]
 # The box does not hold the whole kangaroo: {{outside:.0%}} of it lie outside, where a "background" pixel may fall on
-# it. Here {{wrong_here}} of {{negatives}} did. On other clips there are more of these wrong labels. Keep that in mind.
+# it. Here {{wrong_here}} of {{negatives}} did. Other clips have more of these wrong labels.
 #
 # $Y$ is **one-hot**: each column has a single 1, in the row of its class.
 #
@@ -394,9 +393,8 @@ show.frames(
 # Solving took {{solve_ms:.0f ± 60}} milliseconds. J is {{J_one_first:.2f}} on the painted frame and {{J_one_later:.2f}}
 # on later ones. From here on we judge by later frames of {{clips}} clips, the first of each kind of toys. They are
 # strangers, as no network here ever saw a toy; on frame 0 of each the robot has painted. ($\lambda$ is 0.1; more on it
-# below.) We vary settings and judge them on the same clips. That is enough to see what ruins a mask, and too little for
-# the last hundredths: the best value found here flatters itself a little. The pad uses none of them; its settings were
-# chosen on other, real clips.
+# below.) We vary settings and judge them on the same clips. That shows what ruins a mask, but the best value found here
+# flatters itself a little. The pad uses none of them; its settings were chosen on other, real clips.
 #
 # ## What is the constant for?
 # With the last feature, the 1, the mean J of later frames is {{J_plain:.2f}}. Leave it out, and the other
@@ -456,8 +454,8 @@ guess_constant.reveal(
 # scores ({{constant:+.2f}} on the kangaroo), which kept the average pixel background, is gone. The plane of the draw
 # goes through the middle of everything, and {{bare_share:.0%}} of all pixels come to lie on the object's side. On frame
 # 0, which the samples know, J falls much less, from {{J_plain_first:.2f}} to {{J_bare_first:.2f}}: with so many
-# features samples can still be fitted. All other pixels pay. (The paper does not mention a constant, and S2-E3 has
-# none. Its classifier is a 1 x 1 convolution, which usually has a bias.)
+# features samples can still be fitted. All other pixels pay. (S2-E3 has no constant. The paper's classifier is a 1 x 1
+# convolution, which usually has a bias.)
 #
 # ## How much background?
 # The paper takes as many background pixels as object pixels. There is room for a hundred times as many.
@@ -586,8 +584,8 @@ def from_where(low, high=np.inf):
     return select
 
 
+# Samples X and Y but for those "background" pixels that in truth lie on the object
 def without_lies(one, X, Y, chosen):
-    """Samples X and Y but for those "background" pixels that in truth lie on the object."""
     right = torch.from_numpy((chosen != 0) | ~one.truth[0])[torch.from_numpy(chosen >= 0)].to(X.device)
     return X[:, right], Y[:, right]
 
@@ -624,12 +622,10 @@ show.forest(
 # most likely it is what was never seen.
 #
 # From anywhere much is seen, and there wrong labels do matter, few as they are: without them {{J_any:.2f}} becomes
-# {{J_any_clean:.2f}}. A margin of 20 pixels gets most of that without knowing the truth. Only {{lies_far:.1%}} are
-# wrong, and J is {{J_far:.2f}}: a gain of {{far_gain:+.2f}}, in an interval of [{{far_low:+.2f}}, {{far_high:+.2f}}].
-# A margin of 40 is about as good. From 60 on no label is wrong either, but the gain is smaller and not clear of zero;
-# perhaps because more of the background goes unseen. A margin of 20 or 40 is a good compromise. That is why the pad's
-# program takes for background only what is far from all ink, and says nothing about the rest. The user says it, with a
-# stroke of 0.
+# {{J_any_clean:.2f}}. A margin of 20 pixels gets most of that without the truth. Only {{lies_far:.1%}} are wrong, and J
+# is {{J_far:.2f}}: a gain of {{far_gain:+.2f}}, in an interval of [{{far_low:+.2f}}, {{far_high:+.2f}}]. 40 is about as
+# good. From 60 on the gain is smaller and not clear of zero; perhaps more of the background goes unseen. That is why
+# the pad's program takes for background only what is far from all ink. The rest the user says, with a stroke of 0.
 #
 # ## Lambda
 # $\lambda$ made a line flatter. In {{features}} dimensions, look along the **eigenvectors** of $X X^T$: the directions
@@ -707,19 +703,19 @@ def sliding(exponent, t=0, one=one, spectrum=spectrum, along_lambda=along_lambda
 show.Film(
     [sliding(exponent) for exponent in range(-3, 7)],
     "Moving picture: lambda slides along the spectrum. Above, the part of each weight that is left shrinks "
-    "to the first few directions. Below, the mask on the kangaroo stays nearly the same up to about ten, then shrinks "
-    "and spills.",
+    "to the first few directions. Below, the mask on the kangaroo stays nearly the same up to a hundred, then "
+    "spills.",
     fps=2,
     still=5,
 )
 
 # %% [markdown]
-# The mask on the kangaroo hardly changes up to about 10; then it shrinks and spills. But it does not vanish: at the far
-# end {{far_object:.0%}} of the frame are object, and J is {{J_end:.2f}}. At **0** stands least squares, which believes
-# every sample to the last digit. At **infinity** stands $W = X Y^T / \lambda$: for each class the *sum of its samples*,
-# a cousin of lesson 04's two means. $\lambda$ leads from the one to the other. Where is it best? Samples cannot tell:
-# the error on them only grows. Later frames can. (Here again plain sums, from anywhere, so that the start is
-# {{J_plain:.2f}}.)
+# The mask on frame 0 hardly changes up to 100, where J is {{J_film:.2f}}; at 1,000 it is {{J_spilt:.2f}}. But it does
+# not vanish: at the far end {{far_object:.0%}} of all pixels are object, and J is {{J_end:.2f}}. At **0** stands least
+# squares, which believes every sample to the last digit. At **infinity** stands $W = X Y^T / \lambda$: for each class
+# the *sum of its samples*, a cousin of lesson 04's two means. $\lambda$ leads from the one to the other. Where is it
+# best? Samples cannot tell: the error on them only grows. Later frames can. (Here again plain sums, from anywhere, so
+# that the start is {{J_plain:.2f}}.)
 
 # %% tags=["plot"]
 LAMBDAS = 10.0 ** np.arange(-3, 6.5, 1)
@@ -756,10 +752,9 @@ show.figure(
 # some $s_i$ are 0, and the curve is flat as well: in such a direction there are no samples, so $V^T X Y^T$ is 0 there,
 # too, and no weight has to be held back. ($\lambda$ must not be 0 all the same, as $X X^T$ has no inverse then.)
 #
-# This is no law of nature: with other features, or more frames, another $\lambda$ may be best ({{to deeper}}). Beside
-# the ratio (from {{J_1:.2f}} to {{J_10:.2f}}), the place ({{J_any:.2f}} to {{J_far:.2f}}) and the constant
-# ({{J_bare:.2f}} to {{J_plain:.2f}}), a $\lambda$ of up to 10 is the least of our worries. One that is far too large
-# costs as much as a wrong ratio.
+# With other features, or more frames, another $\lambda$ may be best ({{to deeper}}). Beside the ratio (from {{J_1:.2f}}
+# to {{J_10:.2f}}), the place ({{J_any:.2f}} to {{J_far:.2f}}) and the constant ({{J_bare:.2f}} to {{J_plain:.2f}}), a
+# $\lambda$ of up to 10 is the least of our worries. One that is far too large costs as much as a wrong ratio.
 #
 # ## Break it
 
@@ -801,9 +796,9 @@ breaking(one, samples_of, from_where, closed_form, weighted, scores_of)
 # %% [markdown]
 # Which setting paints most of the frame, which paints nothing, and which is best? (Ours: without the constant
 # {{most:.0%}} of this frame are object, for the reason given above. Nothing at all we could not get: far out, $\lambda$
-# leaves the sums of samples, and where these look like ink the object wins. A margin with weights gives J
-# {{J_both:.2f}}, where the sliders begin with {{J_begin:.2f}}: fewer wrong labels, and ink that is heard.) Then
-# remember that you have tuned it on the frame that you looked at.
+# leaves sums of samples, and what looks like ink stays object. A margin with weights gives J {{J_both:.2f}}, where the
+# sliders begin with {{J_begin:.2f}}: fewer wrong labels, and ink that is heard. But we tuned on the frame that we
+# looked at.)
 #
 # ## Rounds are sums
 # Somebody corrects: a stroke more. Must all be solved again from the first pixel? Samples enter S2-E3's solution only
@@ -928,13 +923,11 @@ check(exercises.mend_undo, mend_undo)
 # ## Ink is law
 # Least squares promises nothing about a single pixel. At two hundred background pixels for one of ink,
 # {{outvoted:.0%}} of the ink on our kangaroo gets the background's label: outvoted even where it was painted.
-# To a user that is an insult. So the last rule is no mathematics: **what was painted keeps its label**, whatever the
-# scores say.
+# So the last rule is no mathematics: **what was painted keeps its label**.
 #
-# Now build a painter. It is the plain core of the pad's program: it samples as the paper does, but ten to one, without
-# weights and without a margin; it draws no outline with R, and carries nothing on, since its one $W$ classifies every
-# frame. It takes $\lambda = 1$, the best value of the figure above. When it works, put the margin and the weights back
-# in, and see what they buy.
+# Now build a painter, the plain core of the pad's program. It samples as the paper does, but ten to one, without
+# weights and without a margin. It has no R, and no D, since its one $W$ classifies every frame. It takes $\lambda = 1$,
+# the best value of the figure above. When it works, put margin and weights in, and see what they buy.
 
 # %% tags=["exercise"]
 card(exercises.Painter)
@@ -999,9 +992,10 @@ Painter = chosen(exercises.Painter, Painter)
 # you see.
 
 # %% tags=["plot"]
+X_pad = torch.stack([pad_features.X(("none", "photos"), t) for t in range(len(pad_frames))])
 ScribblePad(
-    one.frames,
-    Painter(one.X, one.size),
+    pad_frames,
+    Painter(X_pad, one.size),
     objects=1,
     scribbles=one.strokes,
     alpha=0.3,
@@ -1071,10 +1065,9 @@ show.figure(
 # worth {{looks_gain:+.2f}} in an interval of [{{looks_low:+.2f}}, {{looks_high:+.2f}}]. (The one that looks may paint
 # background, too, so this is the worth of looking and of both kinds of ink.)
 #
-# And real video? There borders are blurred and objects resemble their ground, so do not expect these numbers of a video
-# of your own. Above the figure stands what eight rounds of the robot give on real clips, computed beforehand and
-# stored: with the closed form as the paper prints it, as many negatives as positives (its last round is handed to a
-# tracker, as lesson 09 tells), and with the pad's program.
+# On real video borders are blurred and objects resemble their ground, so do not expect these numbers there. Above the
+# figure stands, computed beforehand, what eight rounds give on real clips: for the closed form as the paper prints it,
+# at 1 : 1 (lesson 09 tells how its last round is handed on), and for the pad's program.
 
 # %% [markdown]
 # ## What we now know
@@ -1158,6 +1151,8 @@ numbers(
     J_any=J_where["anywhere"].mean(),
     far_low=far_row["low"],
     far_high=far_row["high"],
+    J_film=metrics.jaccard(one.truth[0], scores_of(one, along_lambda(1e2), [0])[0] > 0),
+    J_spilt=metrics.jaccard(one.truth[0], scores_of(one, along_lambda(1e3), [0])[0] > 0),
     far_object=far[1].mean(),
     J_end=metrics.jaccard(one.truth[0], far[1][0]),
     smallest=spectrum()[0].min(),
@@ -1170,7 +1165,7 @@ numbers(
     J_cliff=paths[7].mean(),
 )
 numbers(
-    pad_frames=len(one.frames),
+    pad_frames=len(pad_frames),
     rounds=ROUNDS,
     mended_rest=mended_rest,
     outvoted=(scores_of(one, crowded, [0])[0][one.ink > 0] <= 0).mean(),
