@@ -12,9 +12,9 @@
 # # Solved, not trained
 #
 # On the pad below a robot has painted a short stroke and a dot, and a program has answered with a mask. **Now you
-# paint.** Take 1 for the object and 0 for the background, and draw with the mouse or a pen. (From the keyboard: arrows
-# move a cursor, space begins and ends a stroke, `u` undoes, `,` and `.` change the frame.) What did it understand from
-# so little? What did it take that nobody meant? And how long did each answer take?
+# paint.** Take 1 for the object and 0 for the background, and draw with the mouse or a pen. (Keys: arrows move a
+# cursor, space begins and ends a stroke, `u` undoes, `,` and `.` change the frame.) What did it understand from so
+# little? What did it take that nobody meant? And how long did each answer take?
 #
 # <small>To read: {{read}}. To solve the four exercises: about 75 minutes. To run: {{run}}. The numbers in the text are
 # those of the run that is shipped; with other parameters yours will differ.</small>
@@ -82,7 +82,7 @@ ScribblePad(
 
 # %% [markdown]
 # The robot's ink covers {{ink}} pixels of a kangaroo that has {{area:,}}. (The robot is a program that knows the true
-# mask and draws a line through the middle of it, as in the DAVIS interactive challenge.) The mask has J
+# mask and draws a line through the middle of it, as in DAVIS's challenge.) The mask has J
 # {{J_pad:.2f ± 0.03}}, and it took {{pad_s:.1f ± 0.6}} seconds, of which solving is a small part. No network was
 # trained in that time. Each cell of the frame has a list of {{features}} numbers, from the backbone that learned on
 # photographs, and *one linear system* decided what to make of them. That is the core, and you will build it. The pad
@@ -161,7 +161,7 @@ show.frames(
 # its place {{J_followed:.2f}}. It followed nothing, not even the stroke. A mask says two things: *this is the object*,
 # and *all else is not*. Here {{ink}} pixels of fur are called object and {{not_ink:,}} pixels of the same fur
 # background. Most likely the many outvote the few; perhaps so thin a line is also lost on the tracker's coarse cells. A
-# stroke says the first thing only. Whoever learns from strokes has to find the second somewhere else.
+# stroke says the first thing only. The second has to come from somewhere else.
 #
 # ## Samples
 # The paper's way: pixels under the ink are **positive** samples. For **negative** ones it puts a tight box around the
@@ -552,7 +552,7 @@ heard = gain_row("", J_heard[2], J_ratio[2])
 #
 # ## Where from?
 # There is still something wrong in the samples: some "background" pixels in truth lie on the object,
-# {{wrong:.1%}} of them on average. Nobody knows which ones they are. But we may choose *where* we guess.
+# {{wrong:.1%}} of them on average. Nobody knows which. But we may choose *where* we guess.
 
 # %% tags=["ask"]
 guess_where = predict(
@@ -1071,9 +1071,9 @@ show.figure(
 
 # %% [markdown]
 # ## What we now know
-# - A stroke says *here*, and nothing about elsewhere. Negative samples are guesses, and guesses near the object are
-#   wrong more often. But without guesses far away much is never seen. A margin of 20 pixels gets both:
-#   {{J_any:.2f}} becomes {{J_far:.2f}}.
+# - A stroke says *here*, and nothing about elsewhere. Negative samples are guesses. Near the object more of
+#   them are wrong, and who only looks there never sees the rest. With a margin of 20 pixels {{J_any:.2f}} becomes
+#   {{J_far:.2f}}.
 # - Ridge regression on pixels (S2-E3) has its minimum at $(X X^T + \lambda I)\, W = X Y^T$: one linear system,
 #   {{solve_ms:.0f ± 60}} milliseconds. It needs a constant among its features: {{J_bare:.2f}} without, {{J_plain:.2f}}
 #   with it.
@@ -1082,8 +1082,8 @@ show.figure(
 #   mask.
 # - Strokes enter as sums, so that undo is a subtraction; and ink is law.
 #
-# For a video of your own: `vosnb paint my_video.mp4`, which is the pad of the beginning. How the system is solved in
-# as many digits as it needs, and in the smaller of two sizes, is in {{to deeper}}.
+# For a video of your own: `vosnb paint my_video.mp4`, which is the pad of the beginning. How many digits the system
+# needs is in {{to deeper}}.
 #
 # **Next: {{to after}}.** A pixel here knows only its own features. Two toys that look alike have the same, and no
 # stroke tells them apart. In the next lesson every pixel hears from the rest of the frame, and from frames before.
