@@ -478,7 +478,7 @@ RATIOS = [1, 3, 10, 30, 200]
 def by_ratio(answer):
     """J on later frames (ratios, clips) of answer(X, Y, lam)."""
     return np.array(
-        [judged(answer, (samples_of(one, n)[:2] for one in bench))[:, 1] for n in progress(RATIOS, "ratios")]
+        [[J_of(one, answer(*samples_of(one, n)[:2], LAMBDA))[1] for one in bench] for n in progress(RATIOS, "ratios")]
     )
 
 
@@ -992,9 +992,10 @@ Painter = chosen(exercises.Painter, Painter)
 # you see.
 
 # %% tags=["plot"]
-X_pad = torch.stack([pad_features.X(("none", "photos"), t) for t in range(len(pad_frames))])
+some = range(0, len(pad_frames), 2)
+X_pad = torch.stack([pad_features.X(("none", "photos"), t) for t in some])
 ScribblePad(
-    pad_frames,
+    [pad_frames[t] for t in some],
     Painter(X_pad, one.size),
     objects=1,
     scribbles=one.strokes,
@@ -1165,7 +1166,7 @@ numbers(
     J_cliff=paths[7].mean(),
 )
 numbers(
-    pad_frames=len(pad_frames),
+    pad_frames=len(X_pad),
     rounds=ROUNDS,
     mended_rest=mended_rest,
     outvoted=(scores_of(one, crowded, [0])[0][one.ink > 0] <= 0).mean(),
