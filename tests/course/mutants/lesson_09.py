@@ -3,6 +3,9 @@
 import math
 
 import numpy as np
+from scipy import ndimage
+
+from vosnb.course.exercises.lesson_09 import area_faulty
 
 # ---------------------------------------------------------------------------------------------- curve_point
 
@@ -33,46 +36,56 @@ def rounded_point(path, s):
     return np.floor(weighted_point(path, s))
 
 
-# ---------------------------------------------------------------------------------------------- next_frame
+# ---------------------------------------------------------------------------------------------- settle
 
 
-def by_sorting(scores, annotated):
-    order = np.argsort(scores.mean(axis=0), kind="stable")
-    fresh = [t for t in order if not annotated[t]]
-    return (fresh or list(order))[0]
+def settle_region_by_region(before, drawn, fresh, ink):
+    """Right, with another library, by pixels that change."""
+    mask = np.array(before)
+    for k in range(max(before.max(), drawn.max()) + 1):
+        regions, n = ndimage.label((drawn == k) & (before != k), np.ones((3, 3)))
+        for region in range(1, n + 1):
+            if ((regions == region) & (fresh == k)).any():
+                mask[regions == region] = k
+    return np.where(ink >= 0, ink, mask).astype(np.uint8)
 
 
-def best(scores, annotated):
-    return np.where(annotated, -1, scores.mean(0)).argmax()
-
-
-def worst_of_all(scores, annotated):
-    return scores.mean(0).argmin()
-
-
-def number_among_the_rest(scores, annotated):
-    rest = scores.mean(0)[~annotated]
-    return (rest if len(rest) else scores.mean(0)).argmin()
-
-
-def by(how):
-    def answer(scores, annotated):
-        return np.where(annotated & ~annotated.all(), np.inf, how(scores)).argmin()
+def settle_with(
+    touches=lambda fresh, k: fresh == k,
+    change=lambda before, drawn, k: (drawn == k) & (before != k),
+    connected=True,
+    first=0,
+    law=lambda mask, fresh, ink: np.where(ink >= 0, ink, mask),
+):
+    def answer(before, drawn, fresh, ink):
+        mask = before.copy()
+        for k in range(first, max(before.max(), drawn.max()) + 1):
+            gained = change(before, drawn, k)
+            regions = ndimage.label(gained, np.ones((3, 3)))[0] if connected else gained.astype(int)
+            touched = set(regions[touches(fresh, k)]) - {0}
+            mask[np.isin(regions, list(touched))] = k
+        return law(mask, fresh, ink)
 
     return answer
 
 
-def never_ends(scores, annotated):
-    fresh = np.flatnonzero(~annotated)
-    return fresh[scores.mean(0)[fresh].argmin()]
+def settle_everything(before, drawn, fresh, ink):
+    return np.where(ink >= 0, ink, drawn)
 
 
-def never_again(scores, annotated):
-    return np.where(annotated, np.inf, scores.mean(0)).argmin()
+def settle_ink_alone(before, drawn, fresh, ink):
+    return np.where(ink >= 0, ink, before)
 
 
-def all_frames(scores, annotated):
-    return np.argsort(scores.mean(0))
+def settle_in_place(before, drawn, fresh, ink):
+    before[...] = settle_region_by_region(before, drawn, fresh, ink)
+    return before
+
+
+def settle_ink_first(before, drawn, fresh, ink):
+    mask = settle_ink_alone(before, drawn, fresh, ink)
+    touched = settle_with(law=lambda mask, fresh, ink: mask)(before, drawn, fresh, ink)
+    return np.where(touched != before, touched, mask)
 
 
 # ---------------------------------------------------------------------------------------------- area
@@ -110,7 +123,20 @@ def steps_before(seconds, scores, end):
     return (seconds @ scores + (end - seconds.sum()) * scores[-1]) / end
 
 
-RIGHT = {"curve_point": [point_by_recursion, weighted_point], "next_frame": [by_sorting], "area": [piece_by_piece]}
+# ---------------------------------------------------------------------------------------------- people
+
+OWN_PEOPLE = (
+    "Ground truth guides its every line, whereas humans must search. Invite volunteers, hand each of them either "
+    "program in shuffled sequence, stop wall time including hesitation, then test differences pairwise. Were the rival "
+    "quicker under real hands, that claim falls."
+)
+
+RIGHT = {
+    "curve_point": [point_by_recursion, weighted_point],
+    "settle": [settle_region_by_region],
+    "area": [piece_by_piece],
+    "people": [OWN_PEOPLE],
+}
 MUTANTS = {
     "curve_point": {
         "on the path": (point_on_the_path, "on the path itself"),
@@ -123,29 +149,36 @@ MUTANTS = {
         "once": (blend_once, "a single one is left"),
         "other weights": (lambda path, s: weighted_point(path, s**2), "again and again"),
     },
-    "next_frame": {
-        "best": (best, "lowest"),
-        "worst of all": (worst_of_all, "was annotated already"),
-        "number among the rest": (number_among_the_rest, "one too small"),
-        "worst object": (by(lambda scores: scores.min(0)), "*mean* over the objects"),
-        "first object": (by(lambda scores: scores[0]), "any single object"),
-        "better object": (by(lambda scores: scores.max(0)), "better of the two"),
-        "ends with an error": (never_ends, "goes on"),
-        "always frame 0 in the end": (never_again, "goes on"),
-        "all frames": (all_frames, "a whole number"),
+    "settle": {
+        "everything": (settle_everything, "everything that R draws"),
+        "ink alone": (settle_ink_alone, "only painted pixels change"),
+        "in place": (settle_in_place, "work on a copy"),
+        "any ink": (settle_with(touches=lambda fresh, k: fresh >= 0), "ink of the *background*"),
+        "all at once": (settle_with(connected=False), "one by one"),
+        "regions of the drawing": (settle_with(change=lambda before, drawn, k: drawn == k), "would *change*"),
+        "objects only gain": (settle_with(first=1), "take nothing away"),
+        "no law": (settle_with(law=lambda mask, fresh, ink: mask), "is law as well"),
+        "new ink alone": (
+            settle_with(law=lambda mask, fresh, ink: np.where(fresh >= 0, fresh, mask)),
+            "is law as well",
+        ),
+        "objects' ink alone": (
+            settle_with(law=lambda mask, fresh, ink: np.where(ink > 0, ink, mask)),
+            "painted as background",
+        ),
+        "ink first": (settle_ink_first, "law as well"),
+        "nothing new": (settle_with(touches=lambda fresh, k: fresh == k + 9), "only painted pixels change"),
+        "ink of the background alone": (
+            settle_with(law=lambda mask, fresh, ink: np.where(ink == 0, ink, mask)),
+            "has lost its label",
+        ),
+        "a flat list": (lambda *given: settle_region_by_region(*given).ravel(), "as large as the frame"),
     },
     "area": {
         "mean over rounds": (lambda seconds, scores, end: scores.mean(), "mean over rounds"),
         "not summed up": (area_with(times=lambda seconds, end: [0, *seconds, end]), "one after the other"),
         "not divided": (area_with(length=lambda seconds, end: 1), "area in seconds"),
-        "stops early": (
-            area_with(
-                lambda seconds, end: [0, *np.cumsum(seconds)],
-                lambda scores: [0, *scores],
-                lambda seconds, end: seconds.sum(),
-            ),
-            "clock runs on",
-        ),
+        "not mended": (area_faulty, "the same AUC"),
         "divided by the last round": (area_with(length=lambda seconds, end: seconds.sum()), "`end` long"),
         "begins late": (
             area_with(lambda seconds, end: [*np.cumsum(seconds), end], lambda scores: [*scores, scores[-1]]),
@@ -154,5 +187,10 @@ MUTANTS = {
         "steps after": (steps_after, "straight line"),
         "steps before": (steps_before, "straight line"),
         "back in time": (area_with(late=False), "back in time"),
+    },
+    "people": {
+        "too short": ("People differ from robots.", "different words"),
+        "the same words": ("oracle " * 40, "same few words"),
+        "not a text": (8, "should be a text"),
     },
 }

@@ -1,8 +1,10 @@
-"""Exercises of lesson 09: a smooth stroke, the next frame to correct, and the area under J&F against seconds."""
+"""Exercises of lesson 09: a smooth stroke, what a round may change, a fault in AUC, robots and people."""
 
+import cv2
 import numpy as np
 
-from vosnb.course.exercises import Exercise, expect, same
+from vosnb.course.exercises import Exercise, expect, same, written
+from vosnb.methods.scribbles import NO_INK
 
 # ---------------------------------------------------------------------------------------------- curve_point
 
@@ -63,6 +65,10 @@ def _check_curve_point(answer):
 curve_point = Exercise(
     name="curve_point",
     title="A point of the robot's curve",
+    kind="warm-up",
+    task="A Bezier curve, with *every* pixel of a path as a control point. Its point at s, from 0 to 1, comes from "
+    "blending: replace each pair of neighbours by (1 - s) of the first plus s of the second, so that n points become "
+    "n - 1, and go on until one is left.",
     difficulty=2,
     importance=3,
     minutes=8,
@@ -70,90 +76,166 @@ curve_point = Exercise(
         "Two points: (1 - s) of the first, s of the second. Three: blend the first two, blend the last two, and then "
         "blend the results. How do n points go on?",
         "`points[:-1]` and `points[1:]` are all neighbours at once.",
-        "while len(points) > 1: points = (1 - s) * points[:-1] + s * points[1:]",
+        "Blend all neighbours in one line, in a loop that ends when one point is left; begin with a copy of numbers "
+        "that need not be whole.",
     ),
     reference=curve_point_reference,
     check=_check_curve_point,
 )
 
-# ---------------------------------------------------------------------------------------------- next_frame
+# ---------------------------------------------------------------------------------------------- settle
 
 
-def next_frame_reference(scores, annotated):
-    mean = np.asarray(scores, float).mean(0)
-    fresh = ~np.asarray(annotated, bool)
-    if fresh.any():
-        mean = np.where(fresh, mean, np.inf)
-    return int(mean.argmin())
+def settle_reference(before, drawn, fresh, ink):
+    mask = before.copy()
+    for k in np.union1d(before, drawn):
+        gained = (drawn == k) & (before != k)
+        n, regions = cv2.connectedComponents(gained.astype(np.uint8))
+        touched = np.unique(regions[gained & (fresh == k)])
+        mask[np.isin(regions, touched)] = k
+    mask[ink != NO_INK] = ink[ink != NO_INK]
+    return mask
 
 
-def _check_next_frame(answer):
-    scores = np.array([[0.1, 0.05, 0.5, 0.2, 0.8, 0.5], [0.1, 1.0, 0.6, 0.6, 0.7, 0.45]])
-    annotated = np.array([True, False, False, False, False, False])
-    got = answer(scores.copy(), annotated.copy())
-
-    expect(
-        np.shape(got) == () and not isinstance(got, bool),
-        "one frame is asked for: a whole number.",
-    )
-    expect(got != 0, "frame 0 was annotated already. Its turn comes again when every frame has had one.")
-    expect(
-        got != 4,
-        "that is the best of the frames without scribbles. A correction helps where the score is *lowest*.",
-    )
-    expect(
-        got != 2,
-        "you counted among the frames that are left, so your number is one too small: it must be a frame of the clip.",
-    )
-    expect(
-        got != 1,
-        "frame 1 has the lowest score of any single object. It is the *mean* over the objects that decides.",
-    )
-    expect(
-        got != 5,
-        "frame 5 is the worst by one object, or by the better of the two. It is the *mean* over the objects.",
-    )
-    expect(got == 3, "not the frame with the lowest mean over objects among those without scribbles, which is 3.")
-    expect(
-        int(answer(scores.copy(), np.zeros(6, bool))) == 0,
-        "before anything is annotated, frame 0 may be chosen, too, and here it is the worst.",
-    )
-    try:
-        last = answer(scores[:, ::-1].copy(), np.ones(6, bool))
-    except (ValueError, IndexError):
-        last = None
-    expect(
-        last is not None and np.isfinite(last) and int(last) == 5,
-        "when every frame has scribbles the session goes on: then the worst of all frames is next, here 5.",
-    )
+def _regions_scene():
+    """before, drawn, fresh, ink (9, 15): objects 1 and 2, gains and losses of both, and ink on some of them."""
+    before = np.zeros((9, 15), np.uint8)
+    before[1:4, 1:4], before[6:8, 1:6], before[1, 12] = 1, 2, 1
+    drawn = before.copy()
+    drawn[1:4, 4:6] = 1  # A: grows out of object 1
+    drawn[1:3, 8:10] = 1  # B: by itself
+    drawn[1:3, 12:14] = 1  # C: by itself
+    drawn[6:8, 1] = drawn[6:8, 5] = 0  # D, E: object 2 ends earlier, on both sides
+    drawn[5:8, 9:11] = 1  # G: by itself
+    drawn[4:6, 13:15] = 2  # H: by itself
+    fresh = np.full(before.shape, NO_INK, np.int16)
+    fresh[2, 2] = fresh[1, 8] = 1  # on object 1, and on B
+    fresh[6, 1] = fresh[6, 9] = 0  # on D, and on G, where it is not an object
+    fresh[8, 7] = 1  # where nothing is drawn
+    ink = fresh.copy()
+    ink[1, 12], ink[7, 1], ink[2, 9] = 1, 2, 0  # of earlier rounds: on C, D and B
+    return before, drawn, fresh, ink
 
 
-next_frame = Exercise(
-    name="next_frame",
-    title="Which frame next?",
-    difficulty=1,
-    importance=4,
-    minutes=6,
+def _check_settle(answer):
+    before, drawn, fresh, ink = _regions_scene()
+    given = [x.copy() for x in (before, drawn, fresh, ink)]
+    got = answer(*given)
+    expect(
+        all(np.array_equal(a, b) for a, b in zip(given, (before, drawn, fresh, ink), strict=True)),
+        "you changed what you were given. Undo needs the mask as it was: work on a copy.",
+    )
+    expect(
+        np.shape(got) == before.shape,
+        "the answer is a mask as large as the frame: the label of each pixel.",
+    )
+    got = np.asarray(got)
+    truth = settle_reference(before, drawn, fresh, ink)
+    painted = ink != NO_INK
+    free = ~painted
+    expect(
+        not np.array_equal(got[free], drawn[free]),
+        "you take everything that R draws. Only a region that new ink touches may change; the others were not asked "
+        "about, and may have been right.",
+    )
+    expect(
+        not np.array_equal(got[free], before[free]),
+        "only painted pixels change in yours. A stroke means the whole region that it touches.",
+    )
+    expect(
+        (got[1:3, 12:14][free[1:3, 12:14]] == 0).all(),
+        "one touched region lets all others of its label in, far away as they may be. Take the connected regions one "
+        "by one.",
+    )
+    expect(
+        (got[5:8, 9:11][free[5:8, 9:11]] == 0).all(),
+        "a region of object 1 came in that was touched by ink of the *background*. New ink of a label lets in regions "
+        "of this label alone.",
+    )
+    expect(
+        (got[1:4, 4:6] == 0).all(),
+        "a stroke on what was the object's already let in a region beside it. Look at the regions of what would "
+        "*change*, not at those of all that R draws.",
+    )
+    expect(
+        (got[1:3, 8:10][free[1:3, 8:10]] == 1).all(),
+        "new ink of object 1 touches a region of object 1, and it did not come in.",
+    )
+    expect(
+        got[2, 9] == 0,
+        "a pixel that was painted as background is the object's again. The background's ink is law as well.",
+    )
+    expect(
+        got[7, 1] == 2,
+        "a pixel that was painted in an earlier round has lost its label. All ink is law, not only what is new, and "
+        "regions come first, ink last.",
+    )
+    expect(got[8, 7] == 1, "a pixel was painted as object 1, and it has another label. Ink is law, whatever R draws.")
+    second = drawn.copy()
+    second[5, 2:4] = 0
+    wide = before.copy()
+    wide[5, 2:4] = 2
+    more = fresh.copy()
+    more[5, 3] = 0
+    lost = np.asarray(answer(wide.copy(), second.copy(), more.copy(), np.maximum(ink, more)))
+    expect(
+        (lost[5, 2:4] == 0).all(),
+        "strokes of the background take nothing away in yours. What an object loses is what the background gains: a "
+        "region like any other.",
+    )
+    expect(np.array_equal(got, truth), "not right yet: touched regions as R draws them, the rest as before, ink last.")
+    empty = np.zeros_like(before)
+    first = np.asarray(answer(empty.copy(), drawn.copy(), fresh.copy(), fresh.copy()))
+    expect(
+        np.array_equal(first, settle_reference(empty, drawn, fresh, fresh)),
+        "right for a frame that has a mask, wrong for one that has none yet: labels may be new.",
+    )
+
+
+settle = Exercise(
+    name="settle",
+    title="What a round may change",
+    kind="build",
+    task="A painted frame has a mask from before, and R draws a new one. For each label find the regions that it would "
+    "gain, and let in those that new ink of the same label touches. All else stays as it was. At the end every painted "
+    "pixel, of this round or an earlier one, gets the label of its ink. The rest of the lesson runs on yours.",
+    difficulty=3,
+    importance=5,
+    minutes=25,
     hints=(
-        "First one number a frame: the mean over objects, which are the rows.",
-        "Give annotated frames a score that can never be the lowest, rather than dropping them: then numbers of frames "
-        "stay what they are. And if all are annotated?",
-        "np.where(annotated, np.inf, mean).argmin(), unless annotated.all().",
+        "Draw a small frame by hand: the old object, a part that R adds to it, and a patch far away. Which regions of "
+        "*change* are there, and which would you let in after a stroke on the patch?",
+        "`n, regions = cv2.connectedComponents(change.astype(np.uint8))` numbers the regions of a mask from 1; 0 is "
+        "what is not in it.",
+        "Loop over all labels of both masks, the background among them: what an object loses, the background gains.",
+        "Which numbers does `regions` have under new ink of this label? `np.isin` finds all pixels of these regions; "
+        "take care that 0 is not among the numbers.",
     ),
-    reference=next_frame_reference,
-    check=_check_next_frame,
+    reference=settle_reference,
+    check=_check_settle,
 )
 
 # ---------------------------------------------------------------------------------------------- area
 
 
-def area_reference(seconds, scores, end):
-    times = np.cumsum(seconds)
-    if end < times[-1]:
+def area_faulty(seconds, scores, end):
+    """AUC of a session, 0..1: seconds and J&F of each round, and the end of the curve in seconds."""
+    times = np.array([0, *np.cumsum(seconds)])
+    if times[-1] > end:
         raise ValueError("the rounds took longer than the curve is long.")
-    times = np.array([0, *times, end])
-    scores = np.array([0, *scores, scores[-1]])
-    return np.diff(times) @ (scores[1:] + scores[:-1]) / 2 / end
+    times = np.append(times, times[-1])
+    heights = np.array([0, *scores, scores[-1]])
+    return np.trapezoid(heights, times) / times[-1]
+
+
+def area_reference(seconds, scores, end):
+    """AUC of a session, 0..1: seconds and J&F of each round, and the end of the curve in seconds."""
+    times = np.array([0, *np.cumsum(seconds)])
+    if times[-1] > end:
+        raise ValueError("the rounds took longer than the curve is long.")
+    times = np.append(times, end)
+    heights = np.array([0, *scores, scores[-1]])
+    return np.trapezoid(heights, times) / times[-1]
 
 
 def _check_area(answer):
@@ -180,8 +262,8 @@ def _check_area(answer):
     times = np.cumsum(seconds)
     expect(
         not same(got, under([0, *times], [0, *scores], times[-1])) and not same(got, under(times, scores, times[-1])),
-        "your curve stops with the last round. The clock runs on to `end`, and the last score with it: a fast method "
-        "is rewarded for all the time in which it is done already.",
+        "rounds ten times as long, and the same AUC: a method that is done early gets nothing for it. The clock runs "
+        "on to `end`, and the last score with it.",
     )
     expect(
         not same(got, under([0, *times, end], padded, times[-1])),
@@ -215,16 +297,61 @@ def _check_area(answer):
 
 area = Exercise(
     name="area",
-    title="The area under the curve",
+    title="An AUC that does not care for time",
+    kind="bug hunt",
+    task="This program should compute DAVIS's AUC: the area under (0, 0), a point for each round, and the last score "
+    "on to the end, over the whole length. Above you see what it says of a fast and of a slow method. Find the fault "
+    "and mend it.",
     difficulty=2,
     importance=4,
-    minutes=10,
+    minutes=8,
     hints=(
-        "Draw it first: (0, 0), then a point for each round, then the last score once more, at `end`.",
-        "np.cumsum turns what rounds took into moments. A piece between two points has the area width times the mean "
-        "of its two heights (np.trapezoid sums them all).",
-        "Before anything else: if end < times[-1], raise ValueError. At last divide by `end`.",
+        "Draw the curve that the text describes. Where is its last point, and where is the program's?",
+        "Write `times` and `heights` side by side, for two rounds. Which two points lie on one another?",
+        "One of the three arguments is looked at only once, to complain.",
     ),
     reference=area_reference,
     check=_check_area,
+    faulty=area_faulty,
+)
+
+# ---------------------------------------------------------------------------------------------- people
+
+_PEOPLE = (
+    "A paper shows that with the robot its segmenter reaches a higher J&F after eight rounds than another one, on 30 "
+    "clips, and concludes that people will get their masks faster with it. What does the robot know or do that people "
+    "do not, and which experiment would tell whether the conclusion holds? Say what you measure, on whom, and which "
+    "outcome would contradict the paper."
+)
+
+people = Exercise(
+    name="people",
+    title="Robots and people",
+    kind="open question",
+    task=_PEOPLE,
+    difficulty=4,
+    importance=4,
+    minutes=15,
+    hints=(
+        "How does the robot choose its frame, and how does it know what is wrong there?",
+        "Whose time does DAVIS's clock count, and whose does it not?",
+        "People differ much from one another, and they learn. How do you compare two tools fairly all the same?",
+    ),
+    reference="The robot sees the truth: it knows which frame is worst and finds every error at once, it never paints "
+    "a wrong pixel, and it never gets tired. Its strokes are short and lie in the middle of an error; people draw "
+    "along limbs, near outlines, and sometimes over them. Its thinking and painting cost nothing, for the clock runs "
+    "only while the segmenter works. So I let about twenty people correct clips with both tools, in random order, each "
+    "person each clip with one tool, and without telling them which is whose. I stop the whole time, looking and "
+    "painting as well, and measure J&F against these seconds, and how long it takes them to reach a given J&F. I "
+    "compare person by person and clip by clip, with paired intervals. If the other tool is as fast or faster in "
+    "people's hands, the paper is contradicted. I would also replay the people's strokes to both segmenters, to see "
+    "whether a difference comes from the strokes or from the choice of frames, and let the robot make mistakes on "
+    "purpose: if the order of the two tools changes with a few wrong strokes, the robot's order says little.",
+    rubric=(
+        "The robot knows the truth: the worst frame and every error; people have to look for them.",
+        "The robot's time is not counted, so seconds of people, looking and painting, have to be measured.",
+        "There are several people, both tools, a random order, and a paired comparison.",
+        "It says which outcome would contradict the paper.",
+    ),
+    check=written(25, _PEOPLE),
 )
