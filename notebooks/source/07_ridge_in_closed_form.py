@@ -394,7 +394,7 @@ show.frames(
 # on later ones. From here on we judge by later frames of {{clips}} clips, the first of each kind of toys. They are
 # strangers, as no network here ever saw a toy; on frame 0 of each the robot has painted. ($\lambda$ is 0.1; more on it
 # below.) We vary settings and judge them on the same clips. That shows what ruins a mask, but the best value found here
-# flatters itself a little. The pad uses none of them; its settings were chosen on other, real clips.
+# flatters itself a little. The pad uses none of these values; its settings were chosen on other, real clips.
 #
 # ## What is the constant for?
 # With the last feature, the 1, the mean J of later frames is {{J_plain:.2f}}. Leave it out, and the other
@@ -547,8 +547,7 @@ heard = gain_row("", J_heard[2], J_ratio[2])
 # With weights J hardly falls any more: {{J_many_heard:.2f}} at two hundred, where plain sums have {{J_many:.2f}}. At
 # ten for one it is {{J_10_heard:.2f}}, and plain {{J_10:.2f}}: a gain of {{heard_gain:+.2f}}, in an interval of
 # [{{heard_low:+.2f}}, {{heard_high:+.2f}}]. At three for one weights win nothing. So equal numbers are one way to make
-# both classes equally loud, for a solver without weights; they pay for it with what is not seen. In the next section we
-# use weights.
+# both classes equally loud; they pay for it with what is not seen. In the next section we use weights.
 #
 # ## Where from?
 # There is still something wrong in the samples: some "background" pixels in truth lie on the object,
@@ -624,8 +623,9 @@ show.forest(
 # From anywhere much is seen, and there wrong labels do matter, few as they are: without them {{J_any:.2f}} becomes
 # {{J_any_clean:.2f}}. A margin of 20 pixels gets most of that without the truth. Only {{lies_far:.1%}} are wrong, and J
 # is {{J_far:.2f}}: a gain of {{far_gain:+.2f}}, in an interval of [{{far_low:+.2f}}, {{far_high:+.2f}}]. 40 is about as
-# good. From 60 on the gain is smaller and not clear of zero; perhaps more of the background goes unseen. That is why
-# the pad's program takes for background only what is far from all ink. The rest the user says, with a stroke of 0.
+# good, but its interval just touches zero. From 60 on the gain is smaller; perhaps more of the background goes unseen.
+# That is why the pad's program takes for background only what is far from all ink. The rest the user says, with a
+# stroke of 0.
 #
 # ## Lambda
 # $\lambda$ made a line flatter. In {{features}} dimensions, look along the **eigenvectors** of $X X^T$: the directions
@@ -927,7 +927,7 @@ check(exercises.mend_undo, mend_undo)
 #
 # Now build a painter, the plain core of the pad's program. It samples as the paper does, but ten to one, without
 # weights and without a margin. It has no R, and no D, since its one $W$ classifies every frame. It takes $\lambda = 1$,
-# the best value of the figure above. When it works, put margin and weights in, and see what they buy.
+# the best value of the figure on it. When it works, put margin and weights in, and see what they buy.
 
 # %% tags=["exercise"]
 card(exercises.Painter)
