@@ -361,11 +361,11 @@ Painter = Exercise(
     name="Painter",
     title="A painter of your own",
     kind="build",
-    task="Write the program behind the pad. `add` takes a list of strokes, on one frame or several, and returns masks "
-    "(T, H, W) of all frames; `undo` takes the last `add` back and returns the masks as they were. Sums live in a "
-    "`Ridge`. Background pixels come from `select`, `ratio` for each pixel of object ink; from the second round on "
-    "only from where the last mask was background. Painted pixels keep their label. When yours passes, the pad below "
-    "runs on it.",
+    task="Write a plain version of the program behind the pad. `add` takes a list of strokes, on one frame or several, "
+    "and returns masks (T, H, W) of all frames; `undo` takes the last `add` back and returns the masks as they were. "
+    "Sums live in a `Ridge`. Background pixels come from `select`, `ratio` for each pixel of object ink; from the "
+    "second round on only from where the last mask was background. Painted pixels keep their label. When yours passes, "
+    "the pad below runs on it.",
     difficulty=4,
     importance=5,
     minutes=40,
