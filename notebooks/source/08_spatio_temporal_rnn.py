@@ -12,8 +12,7 @@
 # # What the neighbours know
 #
 # On the left a classifier that was shown frame 0, and then judges every cell of every later frame by that cell's
-# features alone. On the right the truth. **Watch the left side: where is it wrong? And by what did you notice?** You
-# will find that you never looked at a spot by itself.
+# features alone. On the right the truth. **Watch the left side: where is it wrong? And by what did you notice?**
 #
 # <small>To read: {{read}}. To solve the five exercises: about 75 minutes (estimated). To run: {{run}}. The numbers in
 # the text are those of the run that is shipped; with other parameters yours will differ.</small>
@@ -70,11 +69,10 @@ show.film(
 # %% [markdown]
 # Mean J is {{J_by_spots:.2f}}. (Of the toys' stored clips with twins we took the hardest.) A patch of the target and
 # the same patch of its twin have nearly the same features, so whoever judges patches one by one can hardly tell them
-# apart. You could, because you saw *on whose body* a patch was, and where that body had been a moment ago. So you used
-# what is around a spot, and what was before it. A cell's features know a little of its surroundings already, because
-# convolutions look at a window; of the frame beyond, and of the frame before, they know nothing. In this lesson the
-# cells of a feature map learn to ask their neighbours. Does that help? S2 prints no measurement of it; at the end we
-# make one.
+# apart. You could, because you saw *on whose body* a patch was, and where that body had been a moment ago. A cell's
+# features know a little of its surroundings already, because convolutions look at a window; of the rest of the frame,
+# and of the frame before, they know nothing. In this lesson cells learn to ask their neighbours. Does that help? S2
+# prints no measurement of it; at the end we make one.
 
 # %% tags=["ask"]
 from IPython.display import display
@@ -110,9 +108,8 @@ guess_times = estimate(
 show.scoreboard("frtm")
 
 # %% [markdown]
-# This lesson adds no row. The method of lesson 07 is asked by a person and answers at once, so it is measured in rounds
-# of correction, in lesson 09. As a tracker it is the film above: told one frame, then left alone. What we change here
-# is what its pixels *know*, and at the end we measure what that buys.
+# This lesson adds no row. The method of lesson 07 is asked by a person, so it is measured in rounds of correction, in
+# lesson 09. What we change here is what its pixels *know*.
 #
 # ## An image is a graph
 # Take the cells of a feature map as the vertices of a graph, and join each with its 8 neighbours. Every cell shall have
@@ -202,8 +199,8 @@ hidden_states = chosen(exercises.hidden_states, hidden_states)
 # ## One lit cell
 # What does a sweep do to one cell's news? One channel, so that $\mathbf K$ is a number, here 0.3. One cell is given 1,
 # all others nothing. Watch it go through your loop: the ring is the cell whose turn it is, the white squares are those
-# that it hears from. A bright square is a large state, black is zero, and grey is not yet computed. So that faint light
-# can be seen, brightness goes with the square root of the state: a quarter of the light is drawn half as bright.
+# that it hears from. A bright square is a large state, black is zero, and grey is not yet computed. Brightness goes
+# with the square root of the state, so that faint light can be seen.
 
 # %% tags=["plot"]
 ROWS, COLUMNS, LIT = 8, 12, (2, 3)
@@ -349,8 +346,8 @@ guess_far.reveal(
 
 # %% [markdown]
 # A state is a *count of ways*, and such counts grow like binomials: 4 neighbours give a number of {{digits}} digits in
-# the far corner, and on a map twice as wide and high with 8 neighbours it is more than a `float32` can hold. This is
-# how recurrences explode on a grid, and it is worse than in a sentence, where only one way leads from word to word.
+# the far corner, and on a map twice as wide and high with 8 neighbours it is more than a `float32` can hold. So
+# recurrences explode on a grid, and worse than in a sentence, where one way leads from word to word.
 #
 # The cure is to weigh the ways. All ways of $k$ steps together bring at most $(m K)^k$ with $m$ predecessors, since at
 # each step there are $m$ choices. So **what a cell hears must sum to less than one**. The package begins training with
@@ -408,8 +405,8 @@ show.figure(
 # {{slope_tanh:.0e}}. Nothing is heard any more, and nothing can be learned. With $K = 0.3$, a sum of 0.9, the
 # derivative is {{slope_03:.1e}}.
 #
-# **Break it.** Turn the sum. Where is the border, with and without $f$? And how far does the light go on straight ways,
-# where there is but one?
+# **Break it.** Turn the sum. Where is the border, with and without $f$? And how far does light go straight on, where
+# there is but one way?
 
 
 # %% tags=["plot"]
@@ -429,8 +426,8 @@ breaking(of_four, board, lit)
 
 # %% [markdown]
 # (`relu` does nothing to numbers above zero, so here it stands for "no $f$".) The border is a sum of 1 in both. Above
-# it, without $f$, the diagonal grows without end; with tanh it settles at a height below 1. On a straight way there is
-# one way only, so there each step costs the factor $K$: ten cells on, 0.45 leaves {{straight:.5f}}.
+# it, without $f$, the diagonal grows without end; with tanh it settles at a height below 1. Straight on, each step
+# costs the factor $K$: ten cells away, $K = 0.45$ leaves {{straight:.5f}}.
 #
 # ## Wavefronts
 # The double loop takes a step of Python for each cell: 1,620 for 30 x 54 cells. Must it? All cells with the same number
@@ -470,8 +467,8 @@ show.Film(
 # %% [markdown]
 # {{front_steps}} steps instead of {{loop_steps}}. In the sheared map the cell to the left is one column back in the
 # same row, the cell above is one column back in the row above, and the diagonal one *two* columns back in the row
-# above. That makes a short program. Here is one, with a fault. On the left the lit cell by the double loop, on the
-# right by this program:
+# above. Here is a short program, with a fault. On the left the lit cell by the double loop, on the right by this
+# program:
 
 # %% tags=["check"]
 low = lit(ROWS, COLUMNS, (6, 2))
@@ -532,8 +529,7 @@ guess_times.reveal(
 # %% [markdown]
 # The double loop takes {{loop_ms:.0f ± 150}} ms and wavefronts {{front_ms:.0f ± 8}} ms. That is {{faster:.0f ± 6}}
 # times less, with {{ratio:.0f}} times fewer steps and the same sums. A call to PyTorch costs microseconds however
-# little it computes, and where one call does the work of many cells, that is paid once for all of them. The gain is
-# less than that in steps, because a step that does many cells takes longer than a step that does one.
+# little it computes, and one call for many cells, though it takes longer, pays that once.
 #
 # ## From frame to frame (S2-E2)
 # A video offers one more neighbour: the same cell, a frame earlier.
@@ -611,10 +607,10 @@ show.Film(
 
 # %% [markdown]
 # With S2-E1 frame 1 is dark. With S2-E2 the brightest place, {{flash_0:.2f}} in frame 0, still has {{flash_1:.2f}} in
-# frame 1 and {{flash_3:.3f}} in frame 3, and the rest fades more slowly than this place, because the remembered states
-# take part in the sweeps. This is a short memory: with these weights {{flash_left:.0%}} is left after three frames.
-# Training may lengthen it. Never does a cell hear from later: the gradient of one cell of frame 1 reaches
-# {{heard_0:.0%}} of the cells of frame 0, {{heard_0:.0%}} of frame 1, and {{heard_2:.0%}} of frame 2.
+# frame 1 and {{flash_3:.3f}} in frame 3, and the rest fades more slowly, because the remembered states take part in the
+# sweeps. With these weights that is a short memory: {{flash_left:.0%}} after three frames. And no cell hears from
+# later: the gradient of one cell of frame 1 reaches {{heard_0:.0%}} of the cells of frame 0, {{heard_0:.0%}} of frame
+# 1, and {{heard_2:.0%}} of frame 2.
 #
 # ## What should it learn? (S2-E4)
 # The matrices are learned once, on many clips, and then serve objects never seen. S2 wants features of one object near
@@ -806,19 +802,18 @@ show.figure(
 # By the curves on the left the printed loss wins: it falls to {{fallen_ratio:.0%}} of its start, softplus to
 # {{fallen_softplus:.0%}}. By the features it loses. On {{strangers}} clips of toys the share goes from
 # {{start_strangers:.2f}} to {{ratio_strangers:.2f}} with the ratio and to {{softplus_strangers:.2f}} with softplus,
-# means of three seeds: with the ratio it fell for {{ratio_fell}} of the three, with softplus it rose for
-# {{softplus_rose}}. So one seed's bad luck is not the reason. (The dashed line is the backbone itself,
-# {{backbone_strangers:.2f}}: {{barely}} of the three softplus runs end barely above it.)
+# means of three seeds. With the ratio it fell for {{ratio_fell}} of the three, with softplus it rose for
+# {{softplus_rose}}. (The dashed line is the backbone itself, {{backbone_strangers:.2f}}.)
 #
-# The middle panel keeps us from a hasty story. On its own clips the ratio's share rises too, from {{own_start:.2f}} to
-# {{own_ratio:.2f}} (softplus: {{own_softplus:.2f}}), so features have not all become one. It learned its twelve clips,
-# less well than softplus, and on objects it had not seen it made the features worse. Drawing together what looks like a
-# creature would explain both; we have not measured it, so the docstring says more than we know. **A loss that falls
-# says that the optimiser works, not that you asked for the right thing.**
+# On its own clips, though, the ratio's share rises too, from {{own_start:.2f}} to {{own_ratio:.2f}} (softplus:
+# {{own_softplus:.2f}}). So features have not all become one. The ratio learned its twelve clips, less well than
+# softplus, and made the features of strangers worse. Drawing together what looks like a creature would explain both; we
+# have not measured it, and the docstring says more than we know. **A loss that falls says that the optimiser works, not
+# that you asked for the right thing.**
 #
 # How general is that? On features that tell twins apart already, those of lesson 03's photographs, the same training
-# with the ratio does *not* spoil them within these steps ({{to deeper}} has that run, and the loss `margin`). Softplus
-# has no reward for making all features the same, and it is what we ship, on features of fixed length.
+# does *not* spoil them within these steps ({{to deeper}}). Softplus has no reward for making all features the same, and
+# it is what we ship.
 #
 # ## The trained one
 # The package's recurrences sit on the backbone of photographs, whose map at stride 8 they are given; they were trained
@@ -880,8 +875,8 @@ show.Film(
 )
 
 # %% [markdown]
-# Look at the twins. In all three panels they are about as bright as the target: with context or without, the features
-# tell toys of this kind from all else, as the backbone's did, and not this one from its twins. Let us count it.
+# In all three panels the twins are about as bright as the target. With context or without, the features tell toys of
+# this kind from all else, and not this one from its twins. Let us count it.
 
 
 # %%
@@ -906,10 +901,9 @@ for kind, found in ranks.items():
 # lot it is 0.5. On these {{clips}} clips it is {{rank_x:.2f}} without context, {{rank_E1:.2f}} with S2-E1 and
 # {{rank_E2:.2f}} with S2-E2. The last row is a control: the same trained network with all K set to zero, so that no
 # cell hears from any other. It has {{rank_deaf:.2f}}. So S2-E2 lies {{over_deaf:.2f}} above the control and
-# {{under_x:.2f}} below the backbone's own features, which nobody trained on video. The first does not yet say that
-# hearing is worth something: the matrices were trained with K, and we took K from them afterwards. A network trained
-# without K from the start would be the fairer control; we have none. Besides, four clips are an illustration, and what
-# we want is not near features but better masks.
+# {{under_x:.2f}} below the backbone's own features. Nor is the control quite fair: its matrices were trained with K,
+# which we took from them afterwards. A network trained without K would be fairer; we have none. Four clips are an
+# illustration: what we want is better masks.
 #
 # ## Was it the hearing?
 # Before you look at the measurement, say how you would make it.
@@ -971,37 +965,34 @@ show.forest(rows_shown, label="name", alt=f"Gains in mean J with 95 % intervals.
 
 # %% [markdown]
 # Each row is a step, paired clip by clip, in three worlds: creatures, where the recurrences were trained, toys, and
-# real video. By the backbone alone J is {{J_creatures:.2f}}, {{J_toys:.2f}} and {{J_real:.2f}} (from the whole mask of
-# frame 0, on other lists of clips than the scoreboard's, so do not compare). *Beside* means that the recurrence's 48
-# channels are joined to the backbone's 272, and the classifier is solved on all 320. An untrained recurrence changes J
-# by {{untrained_creatures:+.3f}}, {{untrained_toys:+.3f}} and {{untrained_real:+.3f}}: channels alone do nothing that
-# can be told from zero. S2-E2 changes it by {{both_creatures:+.3f}}, {{both_toys:+.3f}} and {{both_real:+.3f}}. None of
-# these is clear of zero either, nor are those of S2-E1.
+# real video. By the backbone alone J is {{J_creatures:.2f}}, {{J_toys:.2f}} and {{J_real:.2f}} (on other clips than the
+# scoreboard's). *Beside* means that the recurrence's 48 channels are joined to the backbone's 272. An untrained
+# recurrence changes J by {{untrained_creatures:+.3f}}, {{untrained_toys:+.3f}} and {{untrained_real:+.3f}}, S2-E2 by
+# {{both_creatures:+.3f}}, {{both_toys:+.3f}} and {{both_real:+.3f}}. None of these is clear of zero, nor are those of
+# S2-E1.
 #
-# The trained channels with all K set to zero, where each cell hears only itself, change J by {{deaf_creatures:+.3f}},
-# {{deaf_toys:+.3f}} and {{deaf_real:+.3f}}. These are as small, but on creatures and on toys the interval is clear of
-# zero ({{deaf_won_creatures}} and {{deaf_won_toys}} of {{study_clips}} clips won); on real video it is not. So the
-# little that the new channels brought, in drawn worlds only, they brought *without* hearing. (Of the {{looks}}
-# intervals {{clear}} are clear of zero. With so many looks at so few clips, one such is no surprise.)
+# The trained channels with all K zero, where each cell hears only itself, change J by {{deaf_creatures:+.3f}},
+# {{deaf_toys:+.3f}} and {{deaf_real:+.3f}}. These are as small, but on creatures and toys they are clear of zero
+# ({{deaf_won_creatures}} and {{deaf_won_toys}} of {{study_clips}} clips won); on real video not. So the little that the
+# new channels brought, in drawn worlds only, they brought *without* hearing. (Among {{looks}} looks at so few clips one
+# interval clear of zero is no surprise; here are {{clear}}.)
 #
-# *S2-E2 against all K zero* answers our question. Same channels, same training, and the one has what the other lacks,
-# news from other cells and frames. It says {{hear_creatures:+.3f}} on creatures, the world of the training,
-# {{hear_toys:+.3f}} on toys and {{hear_real:+.3f}} on real video. **Nowhere did hearing raise J beyond doubt, and on
-# creatures it lowered it by a little.** (By nearness S2-E2 was ahead of K zero. A classifier that is solved anew for
-# each kind of features does not need near ones, and its verdict is the one that counts.) Nor did time: S2-E2 against
-# S2-E1 is {{time_creatures:+.3f}}, {{time_toys:+.3f}} and {{time_real:+.3f}}.
+# *S2-E2 against all K zero* answers our question: same channels, same training, and only the one hears from other cells
+# and frames. Hearing changes J by {{hear_creatures:+.3f}} on creatures, {{hear_toys:+.3f}} on toys and
+# {{hear_real:+.3f}} on real video. **Nowhere did it raise J beyond doubt, and on creatures it lowered it by a little.**
+# (By nearness S2-E2 was ahead of K zero. But a classifier that is solved anew for each kind of features does not need
+# near ones.) Nor did time help: S2-E2 against S2-E1 is {{time_creatures:+.3f}}, {{time_toys:+.3f}} and
+# {{time_real:+.3f}}.
 #
-# The paper uses the recurrence *instead of* the backbone's maps. There J falls clearly in all three worlds: 48 channels
-# are no substitute for 272. {{to deeper}} has these rows, and those from a robot's strokes, which is how S2 is used. S2
-# prints no row without the recurrence, so what it added there cannot be read from the paper.
+# The paper uses the recurrence *instead of* the backbone's maps. There J falls clearly in all three worlds;
+# {{to deeper}} has these rows, and those from strokes, which is how S2 is used.
 #
 # Why, when every cell can hear every other? We have suspects, and no proof. The backbone's convolutions have heard
-# already: more than nine tenths of what moves a cell's features lies within four cells of it (measured in {{to
-# deeper}}), a window of 72 pixels, about as large as a toy. So what is left for the sweeps is news from farther away.
-# Such news changes whenever something moves, and our classifier was solved on frame 0 alone. Our training was short,
-# and on creatures only. So read these rows as what they are: this recurrence, this backbone, {{study_clips}} to
-# {{real_clips}} clips a world, and a network that was trained once: another seed could move numbers this small. The
-# segmenter of lessons 07 and 09 does without the recurrence.
+# already: more than nine tenths of what moves a cell's features lies within four cells (measured there too), a window
+# of 72 pixels, about as large as a toy. News from farther away changes whenever something moves, and our classifier was
+# solved on frame 0 alone. Our training was short, on creatures only, and done once: another seed could move numbers
+# this small. So these rows speak of this recurrence, this backbone, {{study_clips}} to {{real_clips}} clips a world.
+# The segmenter of lessons 07 and 09 does without the recurrence.
 #
 # ## What we now know
 # - An image is a graph with cycles. Four sweeps without cycles stand in for it (S2-E1), and together each cell hears
@@ -1015,8 +1006,7 @@ show.forest(rows_shown, label="name", alt=f"Gains in mean J with 95 % intervals.
 #   worse.
 # - Hearing did not help our classifier. Against the same network with all K zero it changed J by
 #   {{hear_creatures:+.3f}} on creatures (clear of zero), {{hear_toys:+.3f}} on toys and {{hear_real:+.3f}} on real
-#   video (neither is). A new part is judged by switching off just what should matter, and a fine idea may fail that
-#   test.
+#   video (neither is). Judge a new part by switching off just what should matter.
 #
 # **Next: {{to after}}.** There a user, a robot or you, sits in front of all this.
 #
@@ -1084,7 +1074,6 @@ numbers(
     softplus_strangers=np.mean(end["strangers"]["softplus"]),
     backbone_strangers=backbone_alone["strangers"],
     strangers=len(strangers),
-    barely=sum(0 < share_ - backbone_alone["strangers"] < 0.03 for share_ in end["strangers"]["softplus"]),
     own_start=np.mean(start["its own clips"]),
     own_ratio=np.mean(end["its own clips"]["ratio"]),
     own_softplus=np.mean(end["its own clips"]["softplus"]),
