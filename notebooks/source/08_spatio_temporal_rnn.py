@@ -811,9 +811,9 @@ show.figure(
 # have not measured it, and the docstring says more than we know. **A loss that falls says that the optimiser works, not
 # that you asked for the right thing.**
 #
-# How general is that? On features that tell twins apart already, those of lesson 03's photographs, the same training
-# does *not* spoil them within these steps ({{to deeper}}). Softplus has no reward for making all features the same, and
-# it is what we ship.
+# Is that general? On features that tell twins apart already, those of lesson 03's photographs, the same training does
+# *not* spoil them within these steps ({{to deeper}}). With softplus, features that are all the same earn no better than
+# 0.69; it is what we ship.
 #
 # ## The trained one
 # The package's recurrences sit on the backbone of photographs, whose map at stride 8 they are given; they were trained
@@ -980,9 +980,8 @@ show.forest(rows_shown, label="name", alt=f"Gains in mean J with 95 % intervals.
 # *S2-E2 against all K zero* answers our question: same channels, same training, and only the one hears from other cells
 # and frames. Hearing changes J by {{hear_creatures:+.3f}} on creatures, {{hear_toys:+.3f}} on toys and
 # {{hear_real:+.3f}} on real video. **Nowhere did it raise J beyond doubt, and on creatures it lowered it by a little.**
-# (By nearness S2-E2 was ahead of K zero. But a classifier that is solved anew for each kind of features does not need
-# near ones.) Nor did time help: S2-E2 against S2-E1 is {{time_creatures:+.3f}}, {{time_toys:+.3f}} and
-# {{time_real:+.3f}}.
+# (By nearness S2-E2 was ahead of K zero. But a classifier solved anew for each kind of features does not need near
+# ones.) Nor did time help: S2-E2 against S2-E1 is {{time_creatures:+.3f}}, {{time_toys:+.3f}} and {{time_real:+.3f}}.
 #
 # The paper uses the recurrence *instead of* the backbone's maps. There J falls clearly in all three worlds;
 # {{to deeper}} has these rows, and those from strokes, which is how S2 is used.
