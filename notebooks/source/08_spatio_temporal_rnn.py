@@ -1073,6 +1073,7 @@ numbers(
     softplus_strangers=np.mean(end["strangers"]["softplus"]),
     backbone_strangers=backbone_alone["strangers"],
     strangers=len(strangers),
+    barely=sum(0 < share_ - backbone_alone["strangers"] < 0.03 for share_ in end["strangers"]["softplus"]),
     own_start=np.mean(start["its own clips"]),
     own_ratio=np.mean(end["its own clips"]["ratio"]),
     own_softplus=np.mean(end["its own clips"]["softplus"]),
