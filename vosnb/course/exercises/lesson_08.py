@@ -420,8 +420,8 @@ what_would_tell = Exercise(
     "so run a recurrence of the same size with random matrices. These channels were trained on video, which the "
     "backbone was not: so run the trained one with all K zero, where a cell hears nobody and everything else is as it "
     "was. And the clips may look like those of the training: so measure in a world that nobody trained on, and on real "
-    "video. Each comparison is made clip by clip, on the same scribbles, with an interval. What K adds over K zero is "
-    "what hearing is worth; spatial against temporal, also paired, says what time is worth; and a second training "
+    "video. Each comparison is made clip by clip, from the same first mask, with an interval. What K adds over K zero "
+    "is what hearing is worth; spatial against temporal, also paired, says what time is worth; and a second training "
     "from another seed says whether all of this was luck.",
     rubric=(
         "It names that there are more channels, and an untrained recurrence, or random channels, as control.",
