@@ -1,7 +1,5 @@
 """Answers to the exercises of lesson 08 that must pass, and wrong ones that must not."""
 
-import math
-
 import torch
 import torch.nn.functional as F
 
@@ -61,44 +59,6 @@ def states_to_the_north_west(z, K):
 
 def states_with_relu(z, K):
     return sweep(z, K, f=torch.relu)
-
-
-# ---------------------------------------------------------------------------------------------- ways
-
-
-def ways_by_recursion(down, right, neighbours):
-    if neighbours == 4:
-        return math.comb(down + right, down)
-    return sum(math.comb(down, k) * math.comb(right, k) * 2**k for k in range(min(down, right) + 1))
-
-
-def ways_as_length(down, right, neighbours):
-    return down + right
-
-
-def ways_doubling(down, right, neighbours):
-    return 2 ** (down + right) if down and right else 1
-
-
-def ways_without_diagonals(down, right, neighbours):
-    return math.comb(down + right, down)
-
-
-def ways_of_a_border_of_zeros(down, right, neighbours):
-    return math.comb(down + right - 1, down) if down + right else 1
-
-
-def ways_with_diagonals_always(down, right, neighbours):
-    return ways_by_recursion(down, right, 8)
-
-
-def ways_of_three_choices(down, right, neighbours):
-    return math.comb(down + right, down) if neighbours == 4 else 3 ** min(down, right)
-
-
-def ways_in_float32(down, right, neighbours):
-    exact = ways_by_recursion(down, right, neighbours)
-    return exact if exact < 2**31 else exact % 2**31
 
 
 # ---------------------------------------------------------------------------------------------- mend_wavefronts
@@ -263,7 +223,6 @@ retest in other kinds of scenes, repeat everything with several seeds, and look 
 
 RIGHT = {
     "hidden_states": [states_by_wavefronts, sweep],
-    "ways": [ways_by_recursion],
     "mend_wavefronts": [mended_by_zeroing, sweep],
     "recurrence": [recur, recurrence_by_the_package],
     "what_would_tell": [OWN_WORDS],
@@ -279,15 +238,6 @@ MUTANTS = {
         "each alone": (states_alone, "no cell hears"),
         "north-west": (states_to_the_north_west, "north-west"),
         "relu": (states_with_relu, "do not agree"),
-    },
-    "ways": {
-        "the length": (ways_as_length, "length"),
-        "2 to the steps": (ways_doubling, "another cell"),
-        "no diagonals": (ways_without_diagonals, "diagonal steps"),
-        "off by one": (ways_of_a_border_of_zeros, "just one way"),
-        "diagonals always": (ways_with_diagonals_always, "with 4 neighbours"),
-        "three choices": (ways_of_three_choices, "with 8 neighbours"),
-        "overflow": (ways_in_float32, "overflow"),
     },
     "mend_wavefronts": {
         "as it was": (mended_not, "in again at its top"),

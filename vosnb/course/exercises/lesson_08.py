@@ -1,6 +1,4 @@
-"""Exercises of lesson 08: a sweep, ways through a grid, a fault, the whole recurrence, and what would tell."""
-
-import math
+"""Exercises of lesson 08: a sweep, a fault, the whole recurrence, and what would tell."""
 
 import torch
 import torch.nn.functional as F
@@ -102,78 +100,6 @@ hidden_states = Exercise(
     ),
     reference=hidden_states_reference,
     check=_check_hidden_states,
-)
-
-# ---------------------------------------------------------------------------------------------- ways
-
-
-def ways_reference(down, right, neighbours):
-    if down == 0 or right == 0:
-        return 1
-    count = {}
-    for i in range(down + 1):
-        for j in range(right + 1):
-            diagonal = count[i - 1, j - 1] if neighbours == 8 and i and j else 0
-            count[i, j] = count[i - 1, j] + count[i, j - 1] + diagonal if i and j else 1
-    return count[down, right]
-
-
-def _check_ways(answer):
-    got = {(i, j, n): answer(i, j, n) for i in range(5) for j in range(5) for n in (4, 8)}
-
-    def is_always(rule, neighbours=(4, 8)):
-        return all(same(value, rule(i, j)) for (i, j, n), value in got.items() if n in neighbours)
-
-    expect(
-        not is_always(lambda i, j: i + j) and not is_always(lambda i, j: i + j, (4,)),
-        "that is the *length* of a way, down + right steps. How many different ones are there?",
-    )
-    expect(
-        not is_always(lambda i, j: 2 ** (i + j), (4,))
-        and not is_always(lambda i, j: 2 ** (i + j) if i and j else 1, (4,)),
-        "two choices at each step give 2^(steps), but most of these ways end in another cell of the same wavefront.",
-    )
-    expect(
-        same(got[0, 3, 4], 1) and same(got[2, 0, 8], 1) and same(got[0, 0, 4], 1),
-        "straight down or straight right there is just one way, and one (to stay) from a cell to itself.",
-    )
-    expect(
-        not is_always(lambda i, j: math.comb(i + j, i)),
-        "with 8 neighbours a way may also take diagonal steps; yours has the same number as with 4.",
-    )
-    expect(
-        is_always(lambda i, j: math.comb(i + j, i), (4,)),
-        "with 4 neighbours the last step came from above or from the left: ways(i, j) = ways(i - 1, j) + ways(i, j - "
-        "1).",
-    )
-    expect(
-        is_always(lambda i, j: ways_reference(i, j, 8), (8,)),
-        "with 8 neighbours the last step came from above, from the left or from the diagonal: add the ways to these "
-        "three.",
-    )
-    expect(
-        same(float(answer(60, 60, 4)) / math.comb(120, 60), 1.0),
-        "right for short ways, but not for long ones: Python's whole numbers are exact, those of NumPy and torch "
-        "overflow.",
-    )
-
-
-ways = Exercise(
-    name="ways",
-    title="How many ways lead there?",
-    kind="warm-up",
-    task="Light starts in a cell and goes to the right and down, with 8 neighbours also diagonally. In how many ways "
-    "can it come to the cell that lies so many steps down and to the right?",
-    difficulty=2,
-    importance=4,
-    minutes=8,
-    hints=(
-        "The last step into a cell came from one of its predecessors. So add up the ways to these.",
-        "One way leads to each cell of the first row and of the first column. From there on fill a table.",
-        "With 4 neighbours the table is Pascal's triangle, lying on its side. With 8, each entry has a third summand.",
-    ),
-    reference=ways_reference,
-    check=_check_ways,
 )
 
 # ---------------------------------------------------------------------------------------------- mend_wavefronts
