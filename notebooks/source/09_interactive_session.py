@@ -141,11 +141,11 @@ guess_part = predict(
 # | **Deeper** | {{to deeper}} |
 #
 # ## Your turn first
-# This is the clip of the film. Paint on the toy that the robot followed, the yellow kangaroo at the upper left: press,
-# draw a line through it, let go. The
-# frame that you painted on answers at once; the others follow while you look. Go to another frame (`,` and `.`) and
-# correct what is wrong there; the eraser (`e`) says that something is background. From the keyboard: arrows move a
-# cursor, space begins and ends a stroke, `u` takes it back. Where no kernel runs you see a picture.
+# This is the clip of the film. Paint on the toy that the robot followed, the yellow kangaroo at the upper left:
+# press, draw a line through it, let go. The frame that you painted on answers at once; the others follow while you
+# look. Go to another frame (`,` and `.`) and correct what is wrong there; the eraser (`e`) says that something is
+# background. From the keyboard: arrows move a cursor, space begins and ends a stroke, `u` takes it back. Where no
+# kernel runs you see a picture.
 
 # %% tags=["plot"]
 segmenter = InteractiveSegmenter(hook.features, seed=SEED)
@@ -563,10 +563,10 @@ for scene, scores_ in zip(scenes, by_round, strict=True):
     print(f"{scene.name:20} J&F " + ", ".join(f"{score:.2f}" for score in scores_))
 
 # %% [markdown]
-# On the first clip your pieces reach {{JF_mine:.2f}} after three rounds, the package's segmenter {{JF_3:.2f}}. The two
-# are not quite the same (the package gives ink of the frame itself double weight), and so small a difference on one
-# clip says nothing. On average over {{scenes}} clips J&F goes from {{mean_1:.2f}} after the first
-# round to {{mean_2:.2f}} and {{mean_3:.2f}}.
+# On the first clip your pieces reach {{JF_mine:.2f}} after three rounds, the package's segmenter {{JF_3:.2f}}. The
+# two are not quite the same (the package gives ink of the frame itself double weight), and so small a difference on
+# one clip says nothing. On average over {{scenes}} clips J&F goes from {{mean_1:.2f}} after the first round to
+# {{mean_2:.2f}} and {{mean_3:.2f}}.
 #
 # ## Each part switched off
 # `log` has kept what went in and out of each round, so we can redo a round's last steps with a part missing: the same
@@ -686,7 +686,7 @@ guess_where.reveal("alike" if abs(ahead) < 0.03 else "worst" if ahead > 0 else "
 # {{next_before:.2f}}. These are two clips, so small differences say nothing. But look clip by clip: the farthest frame
 # is the better choice in one and the worse in the other. The robot's rule needs the truth of all frames, and *you* have
 # none. `segmenter.suggest()` gives a hint that comes without it: the frame farthest from all painted ones. After round
-# 1 that is exactly the rule that has just come last. So let it send you there to *look*; paint there only if you see an
+# 1 that is exactly the rule that has just done worse. So let it send you there to *look*; paint there only if you see an
 # error, and otherwise go where the mask looks worst.
 #
 # ## How a session is scored
