@@ -683,11 +683,11 @@ guess_where.reveal("alike" if abs(ahead) < 0.03 else "worst" if ahead > 0 else "
 
 # %% [markdown]
 # The worst frame gives {{next_worst:.2f}} and the farthest one {{next_far:.2f}}; after round 1 it was
-# {{next_before:.2f}}. These are two clips, so small differences say nothing. But look clip by clip: the farthest frame
-# is the better choice in one and the worse in the other. The robot's rule needs the truth of all frames, and *you* have
-# none. `segmenter.suggest()` gives a hint that comes without it: the frame farthest from all painted ones. After round
-# 1 that is exactly the rule that has just done worse. So let it send you there to *look*; paint there only if you see an
-# error, and otherwise go where the mask looks worst.
+# {{next_before:.2f}}. These are two clips, so small differences say nothing. But look clip by clip: the farthest
+# frame is the better choice in one and the worse in the other. The robot's rule needs the truth of all frames, and
+# *you* have none. `segmenter.suggest()` gives a hint that comes without it: the frame farthest from all painted ones.
+# After round 1 that is exactly the rule that has just done worse. So let it send you there to *look*; paint there
+# only if you see an error, and otherwise go where the mask looks worst.
 #
 # ## How a session is scored
 # After each round J&F of all frames is taken. Our headline is the **mean over the rounds**: the area under J&F against
