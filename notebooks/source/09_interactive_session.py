@@ -626,7 +626,7 @@ show.Photo(
 # {{pic_all:.2f}} with all parts. The other parts:
 #
 # - **Reach.** Without it J is {{J_no_reach:.2f}}: in these two clips it counts for little. In the picture
-#   ({{pic_no_reach:.2f}} instead of {{pic_all:.2f}}) ground behind the cab comes in without it, because there the
+#   ({{pic_no_reach:.2f}} instead of {{pic_all:.2f}}) ground behind the tractor's cab comes in, because there the
 #   scores overruled the mask from before.
 # - **Touch rule.** Without it J is {{J_no_touch:.2f}}. It refuses {{refused:.0f ± 20}} pixels of R's proposals in a
 #   frame, and {{refused_right:.0% ± 10}} of them would have been right. So by J it does not pay, for R and reach have
