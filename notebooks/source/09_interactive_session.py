@@ -21,7 +21,7 @@
 # %% tags=["parameters", "setup"]
 DATASET = "toys"
 SPLIT = "test"
-MAX_CLIPS = 3
+MAX_CLIPS = 2
 DEVICE = "auto"
 SEED = 0
 BUDGET = 1.0
@@ -43,7 +43,7 @@ torch.set_grad_enabled(False)
 dev = device(DEVICE)
 LENGTH = max(6, round(10 * BUDGET))  # frames, every second one of a clip
 ROUNDS = 3
-WANTED = ("twins-000", "lookalike-001", "easy-000")
+WANTED = ("twins-000", "lookalike-001")
 robot = Robot(seed=SEED)
 
 
@@ -77,7 +77,6 @@ show.film(
     hook.frames,
     {f"round {n}, frame": masks for n, masks in enumerate(opening, start=1)},
     fps=4,
-    fill=0.25,
     limit=700_000,
     alt="A moving clip of toys, three times, with the outline of one toy after one, two and three rounds of "
     "correction.",
@@ -86,22 +85,26 @@ show.film(
 # %% [markdown]
 # J&F, the mean of region overlap and contour accuracy over all {{frames}} frames, is {{JF_1:.2f}} after the first
 # round, {{JF_2:.2f}} after the second and {{JF_3:.2f}} after the third. The robot painted on frames {{frame_1}},
-# {{frame_2}} and {{frame_3}}; each time it chose the frame that was worst, and drew lines through what was wrong there.
+# {{frame_2}} and {{frame_3}}: first on frame 0, since all frames were equally empty, then each time on the worst that
+# nobody had painted on. It drew lines through what was wrong there. Look at frame 5: after round 1
+# the head of the small kangaroo is marked as well, after round 2 a speck of it, and after round 3 more of it again. So
+# the second frame mends much, and the third little: a mean that rises is not a film that gets better everywhere.
+#
 # In this lesson you do the same by hand, build the program that answers, switch each of its parts off, and learn how
 # such a game is scored.
 
 # %% tags=["ask"]
 import json
+import textwrap
 import time
 
 import cv2
 import torch.nn.functional as F
-from IPython.display import display
 from matplotlib.figure import Figure
 from skimage.filters import rank
 from skimage.morphology import disk, medial_axis
 
-from vosnb.course.classroom import card, check, chosen, hold, numbers, predict, progress
+from vosnb.course.classroom import card, check, chosen, hold, numbers, predict, progress, table
 from vosnb.course.exercises import lesson_09 as exercises
 from vosnb.methods.matching import soft_aggregate
 from vosnb.methods.ridge import ridge
@@ -116,10 +119,11 @@ from vosnb.widgets.scribble_pad import ScribblePad
 from vosnb.widgets.sliders import Sliders
 
 guess_part = predict(
-    "A painted frame gets its mask in three steps: the closed form of lesson 07 scores each pixel, R of lesson 06 "
-    "draws a mask, and only regions that new ink touches may change. Without which one is that frame's mask worst?",
+    "Among the steps by which a painted frame gets its mask are these three: the closed form of lesson 07 scores each "
+    "pixel, R of lesson 06 draws a mask, and only regions that new ink touches may change. Without which one is that "
+    "frame's mask worst?",
     {
-        "R": "Without R: scores on cells have no outlines.",
+        "R": "Without R: what is read off the scores is a bad mask.",
         "touch": "Without the touch rule: whatever looks like the object comes in as well.",
         "neither": "Neither: both cost less than 0.05 of J, for the closed form does the work.",
     },
@@ -132,15 +136,16 @@ guess_part = predict(
 # | **You will be able to** | correct a clip in rounds, build the tool that answers, let a robot test it, read AUC |
 # | **Paper** | S2: Lin and others, *Interactive VOS via Spatio-temporal Context Aggregation and Online Learning* |
 # | **Equations** | none that is new: S2-E3 of lesson 07 is solved again and again (sections 2.3 and 3) |
-# | **Before** | {{to before}}; {{to 07}}; R and D of {{to 06}} |
+# | **Before** | {{to before}}; {{to 07}}; R, and D that goes on learning, of {{to 06}} |
 # | **After** | {{to after}} |
 # | **Deeper** | {{to deeper}} |
 #
 # ## Your turn first
-# This is the clip of the film. Paint on the toy that the robot followed: press, draw a line through it, let go. The
-# frame that you painted on answers at once; the others follow while you look. Go to another frame (`,` and `.`) and
-# correct what is wrong there; the eraser (`e`) says that something is background. From the keyboard: arrows move a
-# cursor, space begins and ends a stroke, `u` takes it back. Where no kernel runs you see a picture.
+# This is the clip of the film. Paint on the toy that the robot followed, the yellow kangaroo at the upper left:
+# press, draw a line through it, let go. The frame that you painted on answers at once; the others follow while you
+# look. Go to another frame (`,` and `.`) and correct what is wrong there; the eraser (`e`) says that something is
+# background. From the keyboard: arrows move a cursor, space begins and ends a stroke, `u` takes it back. Where no
+# kernel runs you see a picture.
 
 # %% tags=["plot"]
 segmenter = InteractiveSegmenter(hook.features, seed=SEED)
@@ -174,7 +179,8 @@ else:
 # everybody. DAVIS's interactive track has a **robot** for it. It draws a line through the middle of what is wrong:
 #
 # 1. **Region.** The object's pixels that the mask lacks. (And for the background the same: what the mask has too much.)
-# 2. **Opening.** What is thinner than a disk goes away. Errors along an outline are thin, and nobody corrects those.
+# 2. **Opening.** What is thinner than a disk goes away. Errors along an outline are thin, and few people correct those.
+#    (If nothing is left, the disk shrinks until something is.)
 # 3. **Medial axis.** Pixels that are equally far from two borders: the middle.
 # 4. **Longest path.** The middle has branches. Only the longest way through each part stays.
 # 5. **Curve.** People do not draw zigzags, so the path is smoothed.
@@ -261,8 +267,10 @@ show.Film(
 )
 
 # %% [markdown]
-# Of {{lost_pixels:,}} pixels that were lost in frame 0 a line of {{path_pixels}} pixels is left. The robot does not
-# know what a leg is: it paints where the object is thickest, never near an outline. Write the last step yourself.
+# Of {{lost_pixels:,}} pixels that were lost in frame 0 a line of {{path_pixels}} pixels through the trunk is left, and
+# a short one in the tail. The robot does not know what a leg is: it paints through the middle of the *error*. When the
+# whole toy is lost, that is the middle of the toy; before round 3 only slivers are wrong, and the lines lie at an ear
+# and on the edge of the tail. Write the last step yourself.
 
 # %% tags=["check"]
 card(exercises.curve_point)
@@ -313,8 +321,15 @@ show.Drawing(
 )
 
 # %% [markdown]
+# *Within reach* comes last below, for it matters only from the second round on. **What is S2's, and what is ours?**
+# From S2 we take the closed form on scribbles, solved again in each round. R, reach, the touch rule, the equal say of
+# all groups (below) and propagation in *every* round are ours; what S2 does instead you find under *Measure*.
+#
 # We build it piece by piece, on the robot's first stroke. Pixels are described as in lesson 07, by the backbone of
-# photographs: {{D}} numbers in each cell of 4 x 4 pixels.
+# photographs: {{D}} numbers in each cell of 4 x 4 pixels. A `scene` is one clip, ready for use, and `hook` is that of
+# the film. `scene.features.X(PHOTOS, t)` are these numbers of frame `t`, shape ({{D}}, h, w); `scene.maps` are the
+# backbone's three maps for R; `scene.carry.net` is R, and `scene.carry.run(painted)` is lesson 06's loop with D and R;
+# `scene.truth` are object 1's true masks, at which only the robot and the scores look.
 #
 # **What is believed before anything is learned.** A frame that has a mask is believed to show it, but not near new ink
 # of another label: somebody has just contradicted it there. A frame without a mask is believed to be background where
@@ -400,9 +415,11 @@ ink, nothing = inked(strokes, 0, hook.size), np.zeros(hook.size, np.uint8)
 belief = believed(nothing, ink, ink)
 began = time.perf_counter()
 scores = scores_of(hook, 0, strokes, belief)
+drawn = drawn_by_R(hook, 0, scores)
 answered = time.perf_counter() - began
-print(f"{(ink >= 0).sum()} painted pixels, {(belief == 0).sum():,} believed to be background: {1000 * answered:.0f} ms")
-read, drawn = read_off(hook, scores), drawn_by_R(hook, 0, scores)
+read = read_off(hook, scores)
+print(f"{(ink >= 0).sum()} painted pixels, {(belief == 0).sum():,} believed to be background")
+print(f"scores and R's mask: {1000 * answered:.0f} ms")
 
 # %% [markdown]
 # **What may change**, and **ink is law**. R's mask is a proposal. The closed form judges each pixel by its looks, so
@@ -460,13 +477,15 @@ show.Photo(
 
 # %% [markdown]
 # One stroke of {{ink_pixels}} pixels: read off the scores J is {{J_read:.2f}}, after R {{J_drawn:.2f}}, and after the
-# touch rule {{J_settled:.2f}}. It took {{answer_ms:.0f ± 400}} ms, which is why you can wait for it.
+# touch rule {{J_settled:.2f}}. The scores mark ground, sky and half of the small kangaroo as well, and R leaves most of
+# that out; so the touch rule had only a few specks to remove. What the rule is for, the section on switching parts off
+# will say. The scores and R's mask took {{answer_ms:.0f ± 600}} ms.
 #
 # **Reach.** One thing is missing for later rounds, in which the frame has a mask already. A stroke knows about its
 # surroundings, and little about the rest of the frame. So near it the closed form's scores count, and farther away what
 # the frame showed before; a long stroke reaches farther than a dot.
 #
-# **Propagation.** All painted frames are now right where somebody looked. D of lesson 04 learns the object on all of
+# **Propagation.** All painted frames now have a mask. D, the small network of lesson 04, learns the object on all of
 # them, and from the painted frames outward D scores the next frame, R draws it, and D learns on; lesson 06's loop, in
 # both directions of time. Painted frames are left alone. First the reach, and then the whole tool.
 
@@ -544,13 +563,15 @@ for scene, scores_ in zip(scenes, by_round, strict=True):
     print(f"{scene.name:20} J&F " + ", ".join(f"{score:.2f}" for score in scores_))
 
 # %% [markdown]
-# On the first clip your pieces reach {{JF_mine:.2f}} after three rounds, the package's segmenter {{JF_3:.2f}}; it
-# weighs ink of the frame itself twice. On average over {{scenes}} clips J&F goes from {{mean_1:.2f}} after the first
-# round to {{mean_2:.2f}} and {{mean_3:.2f}}.
+# On the first clip your pieces reach {{JF_mine:.2f}} after three rounds, the package's segmenter {{JF_3:.2f}}. The
+# two are not quite the same (the package gives ink of the frame itself double weight), and so small a difference on
+# one clip says nothing. On average over {{scenes}} clips J&F goes from {{mean_1:.2f}} after the first round to
+# {{mean_2:.2f}} and {{mean_3:.2f}}.
 #
 # ## Each part switched off
 # `log` has kept what went in and out of each round, so we can redo a round's last steps with a part missing: the same
-# strokes, the same scores, the same mask before.
+# strokes, the same scores, the same mask before. That counts one step: the mask before still comes from the whole tool,
+# so what a missing part would spoil in later rounds is not in these numbers.
 
 # %%
 NO_LAW = np.int16(-1)
@@ -579,9 +600,10 @@ cost = {"R": whole - switched["without R"][0], "touch": whole - switched["withou
 worst_part = max(cost, key=cost.get)
 guess_part.reveal(
     worst_part if cost[worst_part] >= 0.05 else "neither",
-    f"J falls by {cost['R']:.2f} without R, by {abs(cost['touch']):.2f} without the touch rule.",
+    f"J is {whole:.2f} with all parts, {switched['without R'][0]:.2f} without R, "
+    f"{switched['without touch'][0]:.2f} without the touch rule.",
 )
-s_, t_, before_, _, made_ = max(  # the painted frame in which reach counts most
+s_, t_, _, _, made_ = max(  # the painted frame in which reach counts most
     redone, key=lambda e: J(e[0].truth[e[1]] == 1, e[4]["all parts"]) - J(e[0].truth[e[1]] == 1, e[4]["without reach"])
 )
 shown = {name: made_[name].astype(np.uint8) for name in list(parts)[:4]}
@@ -593,26 +615,32 @@ show.Photo(
         [f"{name}: J {J(s_.truth[t_] == 1, mask):.2f}" for name, mask in shown.items()],
         2,
     ),
-    alt="One painted frame four times: with all parts, without R, where other things are marked as well, without "
-    "reach, and without the touch rule.",
+    alt="One painted frame four times: with all parts; without R, where little changes; without reach, where ground "
+    "behind the toy is marked as well; and without the touch rule.",
 )
 
 # %% [markdown]
-# Over {{painted_frames}} painted frames J is {{J_all:.2f}} with all parts and {{J_no_R:.2f}} without R; the pictures
-# show the frame in which reach counts most. The other parts:
+# Over {{painted_frames}} painted frames J is {{J_all:.2f}} with all parts and {{J_no_R:.2f}} without R. R is worth
+# most where the scores mark other things, as on frame 0 above ({{J_read:.2f}} and {{J_drawn:.2f}}). The pictures show
+# another frame, the one in which *reach* counts most: there R counts for less, {{pic_no_R:.2f}} without it and
+# {{pic_all:.2f}} with all parts. The other parts:
 #
-# - **Reach.** Without it J is {{J_no_reach:.2f}}. In {{worse_wide}} of {{later}} rounds after the first, the painted
-#   frame is then worse after the round than before it; with it that happens {{worse}} times.
+# - **Reach.** Without it J is {{J_no_reach:.2f}}: in these two clips it counts for little. In the picture
+#   ({{pic_no_reach:.2f}} instead of {{pic_all:.2f}}) ground behind the tractor's cab comes in, because there the
+#   scores overruled the mask from before.
 # - **Touch rule.** Without it J is {{J_no_touch:.2f}}. It refuses {{refused:.0f ± 20}} pixels of R's proposals in a
-#   frame, and {{refused_right:.0% ± 10}} of them would have been right. What it gives is another thing: where you did
-#   not paint, nothing moves.
+#   frame, and {{refused_right:.0% ± 10}} of them would have been right. So by J it does not pay, for R and reach have
+#   already removed most of what lies far off. What it gives is another thing: on a frame that you paint, a patch that
+#   your new ink does not touch stays as it was. (Other frames are carried anew all the same.)
 # - **Ink is law.** Without it J is {{J_no_law:.2f}}. But {{broken:.1% ± 1}} of the painted pixels end with another
 #   label than the one that somebody gave them. A tool that takes back what you have just painted is no tool, whatever
 #   its J.
 # - **Propagation.** Without it the other frames stay empty: J&F of the whole clip after three rounds is
-#   {{JF_alone:.2f}} instead of {{mean_3:.2f}}.
+#   {{JF_alone:.2f}} instead of {{mean_3:.2f}}. (That is {{rounds}} painted frames of {{frames}}, and zero for the
+#   rest.)
 #
-# The touch rule and the law of ink are there for the person, not for the score; a robot would not miss them.
+# The touch rule and the law of ink are there for the person, not for the score; a robot would not miss them. Whether
+# people like them we have not measured.
 #
 # ## Which frame next?
 
@@ -623,7 +651,7 @@ guess_where = predict(
     {
         "worst": "that is worst by the truth, as the robot does it.",
         "far": "that is farthest from the painted one, whatever it shows.",
-        "again": "that was painted already: there is still something wrong there.",
+        "alike": "it does not matter: the two differ by less than 0.03.",
     },
     seed=0,
 )
@@ -640,33 +668,32 @@ def second_round(scene, game, masks, t):
     return scene.JF(tool.masks)
 
 
-where_next = {"the worst": by_round[:2, 1], "the farthest": [], "the same again": []}
+where_next = {"the worst": by_round[:2, 1], "the farthest": []}
 for scene, game, found in zip(scenes[:2], games, progress(played[:2], "which frame"), strict=False):
     at = game.log[0][0]
     farthest = max(range(len(scene.frames)), key=lambda t: abs(t - at))
     where_next["the farthest"].append(second_round(scene, game, found[0], farthest))
-    where_next["the same again"].append(second_round(scene, game, found[0], at))
 where_next = {name: np.array(scores) for name, scores in where_next.items()}
 for name, scores in where_next.items():
     print(f"{name:15} J&F {scores.mean():.2f}, clip by clip " + ", ".join(f"{score:.2f}" for score in scores))
 
 # %% tags=["plot"]
-best_way = max(where_next, key=lambda name: where_next[name].mean())
-guess_where.reveal({"the worst": "worst", "the farthest": "far", "the same again": "again"}[best_way])
+ahead = where_next["the worst"].mean() - where_next["the farthest"].mean()
+guess_where.reveal("alike" if abs(ahead) < 0.03 else "worst" if ahead > 0 else "far")
 
 # %% [markdown]
-# The worst frame gives {{next_worst:.2f}}, the same frame again {{next_again:.2f}}, and the farthest one
-# {{next_far:.2f}}; after round 1 it was {{next_before:.2f}}. These are two clips, so small differences say nothing. But
-# look clip by clip: the farthest frame is the best choice in one and the worst in the other. The robot's rule needs the
-# truth of all frames, and *you* have none. `segmenter.suggest()` gives a hint that comes without it, with a reason: the
-# frame farthest from all painted ones. It knows nothing about the masks, so take it as a place to look, not as a
-# verdict.
+# The worst frame gives {{next_worst:.2f}} and the farthest one {{next_far:.2f}}; after round 1 it was
+# {{next_before:.2f}}. These are two clips, so small differences say nothing. But look clip by clip: the farthest
+# frame is the better choice in one and the worse in the other. The robot's rule needs the truth of all frames, and
+# *you* have none. `segmenter.suggest()` gives a hint that comes without it: the frame farthest from all painted ones.
+# After round 1 that is exactly the rule that has just done worse. So let it send you there to *look*; paint there
+# only if you see an error, and otherwise go where the mask looks worst.
 #
 # ## How a session is scored
 # After each round J&F of all frames is taken. Our headline is the **mean over the rounds**: the area under J&F against
 # rounds. DAVIS draws J&F against *seconds* instead: (0, 0) at the beginning, a point for each round, and the last score
-# on to the end, which is at 240 s for one object. **AUC** is the area under that curve over its length, **J&F@60s** its
-# height after a minute. Here is a program for it, which has a fault.
+# on to the end, which is at 240 s for one object (eight rounds of 30 s; we play three). **AUC** is the area under that
+# curve over its length, **J&F@60s** its height after a minute. Here is a program for it, which has a fault.
 
 # %% tags=["check"]
 for name, took in (("rounds of 2 s:", 2.0), ("rounds of 20 s:", 20.0)):
@@ -693,8 +720,8 @@ unmended, area = area, exercises.area.reference  # the curve goes on to `end`, n
 check(exercises.area, area)
 
 # %% [markdown]
-# What does AUC say of our sessions, whose rounds take about two seconds each? Move the slider: all rounds as many times
-# as slow.
+# What would AUC say of our three rounds if each took two seconds? (We choose this number; on your machine it differs.)
+# Move the slider: all rounds as many times as slow.
 
 
 # %% tags=["plot"]
@@ -726,7 +753,7 @@ slower(by_round.mean(0), 2.0)
 # %% [markdown]
 # At 2 s a round AUC is {{auc_2:.3f}} and the last score {{mean_3:.3f}}: all rounds are over after {{over:.0f}} of 240
 # seconds, and the rest of the area is a rectangle as high as the last score. How the tool got there, and whether it was
-# good after *one* round, AUC does not see; J&F@60s is the last score itself. The mean over the rounds,
+# good after *one* round, AUC hardly sees; J&F@60s is the last score itself. The mean over the rounds,
 # {{headline:.3f}}, sees it. At 20 s a round AUC falls to {{auc_20:.3f}}, so for slow methods it measures what it
 # should: time.
 #
@@ -738,6 +765,7 @@ slower(by_round.mean(0), 2.0)
 several = robot.scribbles(np.stack([*hook.all.masks]), frame=0)
 together = InteractiveSegmenter(hook.features, seed=SEED).add(several)[0]
 many_truth = hook.all.masks[0]
+print(f"object 1 alone, the same stroke: J {J(true, opening[0][0]):.2f}")
 for k in hook.all.objects:
     print(f"object {k}: J {J(many_truth == k, (together == k).astype(np.uint8)):.2f}")
 show.frames(
@@ -752,7 +780,7 @@ show.frames(
 
 # %% [markdown]
 # Object 1 has J {{J_several:.2f}} here; alone, by the same tool and the same stroke, it has {{J_alone:.2f}}. One frame,
-# so only a large difference would count. What is sure is that no pixel has two owners now.
+# so this difference says nothing. What is sure is that no pixel has two owners now.
 #
 # ## Your own video
 # In a terminal, `vosnb paint holiday.mp4` opens this pad on your film. Paint on a frame, go where `suggest` sends you
@@ -760,62 +788,39 @@ show.frames(
 # format, and `vosnb run holiday.mp4 --scribbles strokes.json --out masks` reads them.
 #
 # ## Measure
-# Eight rounds by the robot on clips of three worlds, object 1 (in one list all objects), 20 frames each. *S2 as
+# Eight rounds by the robot on the first 20 frames of each clip, object 1 (in a list that says so all objects). *S2 as
 # printed* answers differently: its closed form classifies every pixel of every frame from ink and random background
 # pixels, without R and without the touch rule, and only its last round propagates ({{to deeper}} has both side by
-# side).
+# side). *Painted frames alone* is our tool without propagation: only painted frames have masks.
 
 # %% tags=["plot"]
 stored = json.loads((RESULTS / "interactive.json").read_text())["rows"]
 found = {(row["world"], row["list"], row["variant"]): row for row in stored if "mean_JF" in row}
 LISTS = {
     "real video": ("real", "report"),
-    "real, look-alikes": ("real", "lookalikes_report"),
     "toys, easy": ("toys", "easy"),
     "toys, twins": ("toys", "twins"),
+    "real video, dev": ("real", "dev"),
+    "real, look-alikes": ("real", "lookalikes_report"),
     "toys, all objects": ("toys", "several objects"),
     "creatures": ("creatures", "all"),
 }
-LISTS = {name: where for name, where in LISTS.items() if (*where, "ours") in found}
-VARIANTS = {"ours": "ours", "without propagation": "painted frames alone", "S2 as printed": "S2 as printed"}
 PAPER = "S2 as printed"
-
-
-def curves_by_list():
-    """J&F after each round, a panel for each list of clips."""
-    with show.style():
-        fig = Figure((8.2, 2.6 * -(-len(LISTS) // 3)))
-        panels = list(fig.subplots(-(-len(LISTS) // 3), min(3, len(LISTS)), sharey=True, squeeze=False).flat)
-        for axes, (name, where) in zip(panels, LISTS.items(), strict=False):
-            for color, dash, (variant, label) in zip(show.TONES, ("-", ":", "--"), VARIANTS.items(), strict=False):
-                if row := found.get((*where, variant)):
-                    axes.plot(range(1, 1 + len(row["JF"])), row["JF"], dash, color=color, label=label)
-            axes.set_title(f"{name} ({found[(*where, 'ours')]['clips']} clips)")
-            axes.set(ylim=(0, 1), xlabel="round")
-        for axes in panels[len(LISTS) :]:
-            axes.set_visible(False)
-        panels[0].set_ylabel("mean J&F")
-        panels[0].legend(loc="lower right", fontsize=9)
-    ours = {name: found[(*where, "ours")]["JF"] for name, where in LISTS.items()}
-    said = "; ".join(f"{name}: ours {JF[0]:.2f} to {JF[-1]:.2f}" for name, JF in ours.items())
-    return show.figure(fig, alt=f"Mean J&F after each of eight rounds, a panel for each list of clips. {said}.")
-
-
-display(curves_by_list()) if LISTS else print("These sessions are not measured yet.")
+LISTS = {name: where for name, where in LISTS.items() if {(*where, "ours"), (*where, PAPER)} <= found.keys()}
+LISTS = dict(list(LISTS.items())[:4])  # a table of at most eight rows
+VARIANTS = {"ours": "ours", "without propagation": "painted frames alone"}
+lines_ = []
 for name, where in LISTS.items():
-    print(name)
-    for variant, label in VARIANTS.items():
-        if row := found.get((*where, variant)):
-            print(
-                f"  {label:20} J&F {row['JF'][0]:.2f} to {row['JF'][-1]:.2f}, mean {row['mean_JF']:.3f}; "
-                f"AUC {row['AUC']:.3f}, at 60 s {row['JF60']:.3f}"
-            )
-for name, where in list(LISTS.items())[:1]:
-    kept_ink = [found.get((*where, variant), {}).get("honoured", 0) for variant in ("ours", PAPER)]
-    print(f"{name}: of the painted pixels ours keeps at least {kept_ink[0]:.0%}, S2 as printed {kept_ink[1]:.0%}")
+    for variant in ("ours", PAPER):
+        row = found[(*where, variant)]
+        lines_.append(
+            {"list": name, "clips": row["clips"], "tool": variant, "round 1": row["JF"][0], "round 8": row["JF"][-1]}
+            | {"mean over rounds": row["mean_JF"]}
+        )
+table(lines_) if lines_ else print("These sessions are not measured yet.")
 gains = [
-    found[(*where, variant)] | {"name": f"{name}: {VARIANTS[variant]} ({found[(*where, variant)]['clips']})"}
-    for variant in ("ours", "without propagation")
+    found[(*where, variant)] | {"name": f"{name}: {label} ({found[(*where, variant)]['clips']} clips)"}
+    for variant, label in VARIANTS.items()
     for name, where in LISTS.items()
     if "gain" in found.get((*where, variant), {})
 ]
@@ -826,10 +831,27 @@ show.forest(
     alt="Forest plot of what our tool, and the same without propagation, gains over S2 as printed in each list.",
 ) if gains else None
 
+# %% tags=["plot"]
+for name, where in LISTS.items():
+    ours_, paper_ = found[(*where, "ours")], found[(*where, PAPER)]
+    ahead_ = [mine - its for mine, its in zip(ours_["JF"], paper_["JF"], strict=True)]
+    said = f"{name}, {ours_['clips']} clips: ours minus S2 as printed is {ahead_[0]:+.2f} after round 1 and "
+    said += f"{ahead_[-1]:+.2f} after round 8."
+    if "gain" in ours_:
+        clear = "is clear of zero" if ours_["low"] > 0 or ours_["high"] < 0 else "holds zero, so it says nothing"
+        said += f" Over the rounds it is {ours_['gain']:+.2f}; the interval [{ours_['low']:+.2f}, "
+        said += f"{ours_['high']:+.2f}] {clear}."
+    print(textwrap.fill(said, 88))
+if "real video, dev" in LISTS:
+    print("Networks and settings of this course were chosen on clips of dev: judge by the others.")
+
 # %% [markdown]
-# Read the curves from the left: the first round is the one that a user feels. Where the bars of *ours* are clear of
-# zero, what we changed (R, reach, the touch rule, propagation in every round) pays in that list; *painted frames alone*
-# shows how much of it is propagation. And compare AUC with the mean over the rounds: AUC is all but J&F after round 8.
+# Round 1 is the one that a user feels, and round 8 the one that is delivered; S2 as printed propagates in round 8
+# alone. Where the interval of *ours* lies to the right of zero, all that we changed, together, pays in that list (to
+# the left of it, it costs): R, reach, the touch rule, propagation in every round, and the balance of the samples. The
+# bars do not say which of these it is; on two clips the balance counted most ({{to deeper}}, section 5). *Painted
+# frames alone* is low of necessity: most of its frames have no mask. AUC is left out: it depends on what else the
+# machine had to do.
 #
 # ## Robots and people
 
@@ -850,14 +872,16 @@ check(exercises.people, my_people)
 # - A robot's stroke is a smoothed longest path through the middle of an error. It knows the truth, and paints little.
 # - A round: the closed form scores, R draws, only regions that new ink touches change, ink is law, and propagation
 #   carries all painted frames outward. Without R J of a painted frame falls from {{J_all:.2f}} to {{J_no_R:.2f}}.
-# - A stroke may decide near itself, and not everywhere: without reach J is {{J_no_reach:.2f}}. The touch rule and the
-#   law of ink hardly change J. They are promises to the user: nothing moves where you did not paint, and without the
-#   law {{broken:.1% ± 1}} of the painted pixels would end with another label.
-# - A second frame helps ({{mean_1:.2f}} to {{mean_2:.2f}}); a person needs a hint for it that knows no truth.
+# - A stroke may decide near itself, and not everywhere, though without reach J is {{J_no_reach:.2f}}, which is little
+#   less. The touch rule and the law of ink hardly change J. They are promises to the user: on a painted frame a patch
+#   that new ink does not touch stays, and without the law {{broken:.1% ± 1}} of the painted pixels would end with
+#   another label.
+# - A second frame helps ({{mean_1:.2f}} to {{mean_2:.2f}}) when it is the worst by the truth. The farthest frame, a
+#   hint that needs no truth, was better in one of two clips and worse in the other.
 # - AUC over 240 s is the last score of a fast tool. The mean over rounds says how soon it was good.
 #
-# **Next: {{to after}}.** Matching knows *where*, the ridge knows *what*. The lessons on S3 make a small network for
-# each object, on the fly, that looks at both.
+# **Next: {{to after}}.** Our tool still confuses the kangaroo with its neighbour. The lessons on S3 make a small
+# network for each object, on the fly.
 #
 # <small>**References.** S2: Z. Lin, J. Xie, C. Zhou, J.-F. Hu, W.-S. Zheng, *Interactive Video Object Segmentation via
 # Spatio-temporal Context Aggregation and Online Learning*, DAVIS Challenge 2019, sections 2.3 and 3. The robot: S.
@@ -875,14 +899,7 @@ for scene, game, found_ in zip(scenes, games, played, strict=True):
     known = {entry[0] for entry in game.log}
     alone.append(scene.JF(np.stack([m if t in known else 0 * m for t, m in enumerate(found_[-1])])))
 alone = np.array(alone)
-later = [(s, t, before, made) for s, t, before, _, made in redone if before.any()]
 refused = [(drawn != made["without law"], drawn == s.truth[t]) for s, t, _, drawn, made in redone]
-
-
-def harmed(part):
-    """In how many rounds after a clip's first the painted frame became worse."""
-    return sum(J(s.truth[t] == 1, made[part]) < J(s.truth[t] == 1, before) for s, t, before, made in later)
-
 
 numbers(
     frames=len(hook.frames),
@@ -912,16 +929,16 @@ numbers(
     J_no_law=switched["without law"][0],
     broken=switched["without law"][1],
     JF_alone=alone.mean(),
-    later=len(later),
-    worse=harmed("all parts"),
-    worse_wide=harmed("without reach"),
     J_no_reach=switched["without reach"][0],
     refused=np.mean([not_let_in.sum() for not_let_in, _ in refused]),
     refused_right=sum((no & right).sum() for no, right in refused) / max(1, sum(no.sum() for no, _ in refused)),
     next_before=by_round[:2, 0].mean(),
     next_worst=where_next["the worst"].mean(),
     next_far=where_next["the farthest"].mean(),
-    next_again=where_next["the same again"].mean(),
+    pic_all=J(s_.truth[t_] == 1, made_["all parts"]),
+    pic_no_R=J(s_.truth[t_] == 1, made_["without R"]),
+    pic_no_reach=J(s_.truth[t_] == 1, made_["without reach"]),
+    rounds=ROUNDS,
     auc_2=clocks[2].auc,
     auc_20=clocks[20].auc,
     over=2 * ROUNDS,
@@ -940,22 +957,16 @@ hold(
     high=1e-6,
 )
 hold("with ink as law every painted pixel keeps its label", switched["all parts"][1], high=0)
-if (DATASET, SPLIT, SEED) == ("toys", "test", 0) and BUDGET >= 1 and MAX_CLIPS >= 3:  # what the prose is about
+if (DATASET, SPLIT, SEED) == ("toys", "test", 0) and BUDGET >= 1 and MAX_CLIPS >= 2:  # what the prose is about
     hold("rounds help in the first clip", rows[-1].JF - rows[0].JF, low=0.03)
     hold("the pieces of the lesson are about as good as the package", abs(by_round[0, -1] - rows[-1].JF), high=0.05)
     hold("R draws better than the scores alone", J(true, drawn) - J(true, read), low=0.1)
     hold("on average a second and a third frame help", by_round[:, -1].mean() - by_round[:, 0].mean(), low=0.03)
     far = where_next["the farthest"]
-    hold(
-        "the farthest frame is once the best choice",
-        far[0] > max(where_next["the worst"][0], where_next["the same again"][0]),
-    )
-    hold("and once the worst", far[1] < min(where_next["the worst"][1], where_next["the same again"][1]))
+    near = where_next["the worst"]
+    hold("the farthest frame is once the better choice, and once the worse", (far > near).sum(), low=1, high=1)
+    hold("on average the farthest frame comes last", near.mean() - far.mean(), low=0.03)
     hold("reach counts", whole - switched["without reach"][0], low=0.01)
-    hold(
-        "the worst frame is better than the same again",
-        where_next["the worst"].mean() > where_next["the same again"].mean(),
-    )
     hold("R counts", cost["R"], low=0.05)
     hold("the law costs little J", abs(switched["without law"][0] - whole), high=0.03)
     hold("the touch rule costs and brings little J", abs(switched["without touch"][0] - whole), high=0.02)
