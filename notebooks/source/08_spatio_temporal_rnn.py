@@ -608,7 +608,8 @@ show.Film(
 # ## What should it learn? (S2-E4)
 # The matrices are learned once, on many clips, and then serve objects never seen. S2 wants features of one object near
 # each other, *also in other frames*, and far from all the rest. From one frame come the **anchors** $\mathcal A$, cells
-# of the object. Other frames give two pools, cells of the object $\mathcal P$ and of everything else $\mathcal N$.
+# of the object. Other frames give **positives** $\mathcal P$, cells of the object, and **negatives** $\mathcal N$, of
+# everything else.
 #
 # $$\sum_{a \in \mathcal A} \frac{\min_{p \in \mathcal P} \|F(a) - F(p)\|_2^2}{\min_{n \in \mathcal N} \|F(a) -
 # F(n)\|_2^2 + \alpha}$$
