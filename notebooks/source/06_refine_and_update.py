@@ -620,7 +620,7 @@ follow = chosen(exercises.follow, follow)
 # An update learns the second layer $\mathbf w_2$ alone, as in the paper. With $\mathbf w_1$ fixed that is a ridge
 # regression (least squares with a small pull to zero; lesson 07), which we solve exactly. We timed it in the last cell:
 # with sums that are kept for each sample an update takes {{update_ms:.0f ± 40}} milliseconds, and without them it
-# would take about {{dearer:.0f ± 120}} times as long ({{to deeper}}).
+# would take about {{dearer:.0f ± 60}} times as long ({{to deeper}}).
 #
 # ## The life of the memory
 # How much does each remembered frame count? In the paper a new sample *"is first given a weight

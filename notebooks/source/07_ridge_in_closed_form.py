@@ -967,8 +967,9 @@ class Painter:
         return self.answer()
         # solution end
 
-    # solution begin
     def answer(self):
+        """Solve, and classify all frames; returns the masks. What was painted keeps its label."""
+        # solution begin
         self.masks = np.zeros((len(self.X), *self.size), np.uint8)
         if self.rounds:
             W = self.ridge.solve(self.lam).to(self.X)
@@ -978,8 +979,7 @@ class Painter:
         for t, ink, _, _ in (part for step in self.rounds for part in step):
             self.masks[t][ink >= 0] = ink[ink >= 0] > 0
         return self.masks
-
-    # solution end
+        # solution end
 
 
 # %% tags=["check", "nbval-check-output"]

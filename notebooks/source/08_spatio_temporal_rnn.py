@@ -520,7 +520,7 @@ guess_times.reveal(
 )
 
 # %% [markdown]
-# The double loop takes {{loop_ms:.0f ± 150}} ms and wavefronts {{front_ms:.0f ± 8}} ms. That is {{faster:.0f ± 6}}
+# The double loop takes {{loop_ms:.0f ± 250}} ms and wavefronts {{front_ms:.0f ± 30}} ms. That is {{faster:.0f ± 9}}
 # times less, with {{ratio:.0f}} times fewer steps and the same sums. A call to PyTorch costs microseconds however
 # little it computes, and one call for many cells, though it takes longer, pays that once.
 #
@@ -992,7 +992,7 @@ show.forest(rows_shown, label="name", alt=f"Gains in mean J with 95 % intervals.
 #   from every other.
 # - What a cell hears is a sum over ways, and ways grow like binomials. So weights that sum to less than one, here 0.9,
 #   fade; more than one explodes.
-# - Cells of a wavefront do not wait for each other: {{ratio:.0f}} times fewer steps, {{faster:.0f ± 6}} times less
+# - Cells of a wavefront do not wait for each other: {{ratio:.0f}} times fewer steps, {{faster:.0f ± 9}} times less
 #   time, the same states.
 # - Time is one predecessor more (S2-E2), with one matrix for all sweeps, and never from later to earlier.
 # - S2-E4 as printed is 0 where all features are the same. Here its loss fell furthest, and on toys its features got

@@ -150,7 +150,7 @@ table(timed, digits=0)
 
 # %% [markdown]
 # (The last column is reckoned: so many samples at the price of one.) To bring a sample in takes most of the time. At 80
-# samples an update is about {{dearer:.0f ± 100}} times cheaper than if nothing were kept, and after $K_{max}$ samples
+# samples an update is about {{dearer:.0f ± 180}} times cheaper than if nothing were kept, and after $K_{max}$ samples
 # nothing grows any more, be it frame 100 or frame 10,000. It is exact, where ten CG iterations are nearly so. The price
 # is memory, {{kept:.0f}} MB for each object; and with $\mathbf w_1$ fixed D can only re-weigh what its $c$ hidden
 # channels show. If frame 0 gave no reason to keep two colours apart, no update can tell them apart later.

@@ -232,7 +232,7 @@ for rows, columns in SIZES:
 table([{"cells": cells, "ms": f"{ms:.0f}", "MB kept for gradients": f"{MB:.1f}"} for cells, ms, MB in cost])
 
 # %% [markdown]
-# 16 times as many cells take {{ms_ratio:.1f ± 3}} times as long: where wavefronts are short, most of the time goes into
+# 16 times as many cells take {{ms_ratio:.1f ± 5}} times as long: where wavefronts are short, most of the time goes into
 # calls, whose number grows only with the map's sides. What training has to remember for its gradients grows as the
 # number of cells, by {{MB_ratio:.0f}} times. And in S2-E2 it grows with the number of frames, because the last frame's
 # gradient runs back through all of them. That is why a training sample has a few frames only.
@@ -457,10 +457,10 @@ table(
 )
 
 # %% [markdown]
-# On {{small_cells:,}} cells attention takes {{attention_small:.0f ± 8}} ms and the sweeps {{sweeps_small:.0f ± 8}}, on
-# {{large_cells:,}} cells {{attention_large:.0f ± 150}} and {{sweeps_large:.0f ± 25}}: attention is many multiplications
-# that a processor likes, and the sweeps are few that wait for each other. (On a GPU attention gains far more.) On large
-# maps the square wins against all liking.
+# On {{small_cells:,}} cells attention takes {{attention_small:.0f ± 20}} ms and the sweeps {{sweeps_small:.0f ± 20}},
+# on {{large_cells:,}} cells {{attention_large:.0f ± 450}} and {{sweeps_large:.0f ± 60}}: attention is many
+# multiplications that a processor likes, and the sweeps are few that wait for each other. (On a GPU attention gains far
+# more.) On large maps the square wins against all liking.
 #
 # **Places.** Attention does not know where a cell lies. Shuffle all cells, and each gets the same answer as before, in
 # its new place. In a recurrence the answer depends on who stands between.
