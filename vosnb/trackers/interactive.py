@@ -117,11 +117,7 @@ class InteractiveSegmenter:
         Raises ValueError where there is nothing to learn from, or a frame does not exist; nothing is changed then.
         """
         began = time.perf_counter()
-        if not all(isinstance(stroke, Scribble) for stroke in scribbles):
-            raise ValueError("scribbles are a list of Scribble(frame, object, path), as `from_davis` reads them.")
-        frames = sorted({stroke.frame for stroke in scribbles})
-        if not frames or not 0 <= frames[0] <= frames[-1] < len(self.masks):
-            raise ValueError(f"scribbles are on frames {frames}: draw on frames 0 to {len(self.masks) - 1}.")
+        frames = painted(scribbles, len(self.clip.frames))
         everything = [*self.scribbles, *scribbles]
         new = {t: self._answer(t, [s for s in scribbles if s.frame == t], everything) for t in frames}
         self.rounds.append({"scribbles": list(scribbles), "before": {t: self.masks[t].copy() for t in frames}})
@@ -329,11 +325,7 @@ class PaperSegmenter:
         Raises ValueError where there is nothing to learn from, or a frame does not exist; nothing is changed then.
         """
         began, rng = time.perf_counter(), np.random.default_rng([self.seed, len(self.rounds)])
-        if not all(isinstance(stroke, Scribble) for stroke in scribbles):
-            raise ValueError("scribbles are a list of Scribble(frame, object, path), as `from_davis` reads them.")
-        frames = sorted({stroke.frame for stroke in scribbles})
-        if not frames or not 0 <= frames[0] <= frames[-1] < len(self.clip.frames):
-            raise ValueError(f"scribbles are on frames {frames}: draw on frames 0 to {len(self.clip.frames) - 1}.")
+        frames = painted(scribbles, len(self.clip.frames))
         samples = dict(self._samples())
         for t in frames:
             new, known = [stroke for stroke in scribbles if stroke.frame == t], samples.get(t, [])
@@ -426,6 +418,16 @@ class PaperSegmenter:
         scores = F.interpolate(scores[None], self.clip.size, mode="bilinear", align_corners=False)[0]
         scores[self.absent] = -torch.inf  # not before: a weight of 0 at the border would make it NaN
         return scores
+
+
+def painted(scribbles: Sequence[Scribble], length: int) -> list[int]:
+    """The frames that scribbles are on; raises ValueError where there are none, or a clip of this length has not."""
+    if not all(isinstance(stroke, Scribble) for stroke in scribbles):
+        raise ValueError("scribbles are a list of Scribble(frame, object, path), as `from_davis` reads them.")
+    frames = sorted({stroke.frame for stroke in scribbles})
+    if not frames or not 0 <= frames[0] <= frames[-1] < length:
+        raise ValueError(f"scribbles are on frames {frames}: draw on frames 0 to {length - 1}.")
+    return frames
 
 
 def at_pixels(X: torch.Tensor, y: np.ndarray, x: np.ndarray, size) -> torch.Tensor:
